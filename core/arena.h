@@ -1,0 +1,30 @@
+/* Bump memory with mark and rewind. Grows by chunks until it has seen the largest step, then
+ * allocates no more. */
+#ifndef FC_CORE_ARENA_H
+#define FC_CORE_ARENA_H
+
+#include "core/status.h"
+
+#include <stddef.h>
+
+typedef struct fc_arena fc_arena;
+
+typedef struct fc_arena_mark {
+    int chunk;
+    size_t used;
+} fc_arena_mark;
+
+fc_arena *fc_arena_create(void);
+void fc_arena_destroy(fc_arena **a);
+/** Uninitialised bytes, 64-byte aligned; ends the job with 71 when memory is out. */
+void *fc_arena_alloc(fc_arena *a, size_t bytes);
+fc_arena_mark fc_arena_save(const fc_arena *a);
+/** Drop everything allocated since the mark. */
+void fc_arena_rewind(fc_arena *a, fc_arena_mark mark);
+/** Drop everything; several chunks become one, so that a steady state never grows. Debug builds
+ * fill with NaN. */
+void fc_arena_reset(fc_arena *a);
+/** Most bytes ever in use between resets. */
+size_t fc_arena_peak(const fc_arena *a);
+
+#endif

@@ -1,0 +1,66 @@
+/* Parameters of a model in one flat array, their gradients in another.
+ *
+ * Parameters that were added one after another lie side by side, so a view over several of them is
+ * one matrix: q, k and v weights are one product, w1 and w2 another. A parameter that got no
+ * gradient in a step (touched == false) is not updated at all, not even decayed (METHOD.md section
+ * 6). */
+#ifndef FC_CORE_PARAM_H
+#define FC_CORE_PARAM_H
+
+#include "core/tensor.h"
+
+typedef struct fc_param {
+    char *name; /* as in the weights file; NULL: filler inside a view, never saved, never trained */
+    int ndim;
+    int64_t shape[4];
+    int64_t offset, count; /* elements into data */
+    int64_t grad_offset;   /* elements into grad; -1: frozen */
+    bool trainable, decay;
+    bool touched; /* a gradient reached it since fc_params_zero_grad */
+    int pending;  /* recorded uses whose backward has not run yet */
+} fc_param;
+
+typedef struct fc_params {
+    fc_dtype dtype;
+    int count, capacity;
+    fc_param *items;
+    int64_t total, grad_total;
+    void *data, *grad; /* heap, 64-byte aligned */
+    fc_tensor **views; /* owned by the set */
+    int view_count;
+    /* Called in backward when the last recorded use of a parameter is done; NULL: nobody waits. */
+    void (*on_ready)(void *ctx, int param);
+    void *on_ready_ctx;
+} fc_params;
+
+fc_params *fc_params_create(fc_dtype dtype);
+void fc_params_destroy(fc_params **p);
+/** Append one parameter; name is copied. Returns its index. Decay follows METHOD.md section 6: ndim
+ * >= 2 and none of bn, ln, bias, logit_scale in the name. Trainable until frozen. */
+int fc_params_add(fc_params *p, const char *name, int ndim, const int64_t *shape);
+/** Append `count` zeros that belong to no parameter (eva02's absent key bias). */
+int fc_params_add_filler(fc_params *p, int64_t count);
+/** No gradient, no update for parameters whose name starts with prefix; returns how many. Before
+ * fc_params_commit. */
+int fc_params_freeze(fc_params *p, int first, int count);
+/** Allocate data (zeros) and gradients of what is trained. No parameter can be added afterwards. */
+void fc_params_commit(fc_params *p);
+/** A tensor over parameters [first, first+count) seen as (rows, cols); rows*cols is their total
+ * count. rows 0: a vector of cols. Usable before commit (data is filled in by it). Lives as long as
+ * the set. */
+fc_tensor *fc_params_view(fc_params *p, int first, int count, int64_t rows, int64_t cols);
+/** A view of rows [row, row+rows) of one matrix parameter. */
+fc_tensor *fc_params_rows(fc_params *p, int param, int64_t row, int64_t rows);
+int fc_params_find(const fc_params *p, const char *name); /* -1: none */
+void *fc_param_data(const fc_params *p, int i);
+void *fc_param_grad(const fc_params *p, int i); /* NULL: frozen */
+void fc_params_zero_grad(fc_params *p);
+/** Elements of real parameters (fillers left out); of those that are trained. */
+int64_t fc_params_size(const fc_params *p);
+int64_t fc_params_trained_size(const fc_params *p);
+/** Copy a parameter out of / into host doubles or floats whatever the set's type. */
+void fc_param_get_f32(const fc_params *p, int i, float *out);
+void fc_param_set_f32(fc_params *p, int i, const float *in);
+void fc_param_set_f64(fc_params *p, int i, const double *in);
+
+#endif

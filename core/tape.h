@@ -1,0 +1,90 @@
+/* The tape: ops run at once and record how to go back; fc_backward walks the record.
+ *
+ * Ops return tensors, not statuses. The first failure is kept on the tape, with the scope it
+ * happened in, and later ops pass NULL through; the caller does one FC_TRY(fc_tape_status(tape))
+ * per forward. Everything an op returns lives until fc_tape_reset. */
+#ifndef FC_CORE_TAPE_H
+#define FC_CORE_TAPE_H
+
+#include "core/arena.h"
+#include "core/param.h"
+#include "core/tensor.h"
+
+typedef struct fc_tape fc_tape;
+
+fc_tape *fc_tape_create(fc_dtype dtype);
+void fc_tape_destroy(fc_tape **tape);
+fc_dtype fc_tape_dtype(const fc_tape *tape);
+/** Drop the record and all its memory; the next step starts. Also clears a failure. */
+void fc_tape_reset(fc_tape *tape);
+fc_status fc_tape_status(const fc_tape *tape);
+
+/** Off: ops compute and record nothing (evaluation). Returns the previous value. */
+bool fc_tape_record(fc_tape *tape, bool on);
+bool fc_tape_recording(const fc_tape *tape);
+
+/** Name what runs now, as the parameters are named ("visual.blocks.3"); shown in errors. Pop what
+ * was pushed. */
+void fc_tape_push(fc_tape *tape, const char *fmt, ...) FC_PRINTF(2, 3);
+void fc_tape_pop(fc_tape *tape);
+
+/** New tensor in step memory, uninitialised. NULL after a failure. */
+fc_tensor *fc_tape_tensor(fc_tape *tape, int ndim, const int64_t *shape, bool needs_grad);
+static inline fc_tensor *fc_tape_matrix(fc_tape *tape, int64_t rows, int64_t cols, bool needs_grad)
+{
+    int64_t shape[2] = {rows, cols};
+    return fc_tape_tensor(tape, 2, shape, needs_grad);
+}
+/** Step memory for an op's own notes (indices, statistics). */
+void *fc_tape_alloc(fc_tape *tape, size_t bytes);
+/** The same data seen with other axes (same count). Gradients go to the original. */
+fc_tensor *fc_reshape(fc_tape *tape, fc_tensor *x, int ndim, const int64_t *shape);
+
+/** Walk back from `outputs`, whose gradients start as `seeds[i]` everywhere (scalars), or as what
+ * fc_tape_seed put there where seeds is NULL. Afterwards leaves and parameters hold their gradients
+ * (added to what was there). */
+FC_NODISCARD fc_status fc_backward(fc_tape *tape, int count, fc_tensor *const *outputs,
+                                   const double *seeds);
+/** Set a tensor's gradient from the caller's array (copied), for fc_backward with seeds NULL. */
+void fc_tape_seed(fc_tape *tape, fc_tensor *t, const void *grad);
+
+/** A function from one tensor to one tensor, for segments. */
+typedef fc_tensor *(*fc_segment_fn)(fc_tape *tape, void *ctx, fc_tensor *x);
+/** Run fn on x. When nothing is recorded its temporaries are dropped at once. With `recompute` only
+ * x and the result are kept, and fn runs again on the way back (activation checkpointing). ctx must
+ * live until the tape is reset. */
+fc_tensor *fc_segment(fc_tape *tape, fc_segment_fn fn, void *ctx, fc_tensor *x, bool recompute);
+
+/** Floating point operations since the last call with reset: those of the model, forward and
+ * backward, as ops count them (multiply-add = 2); segments that run again count once. */
+double fc_tape_flops(fc_tape *tape, bool reset);
+/** Peak bytes of saved activations, and of gradients and scratch, since creation. */
+size_t fc_tape_peak_activations(const fc_tape *tape);
+size_t fc_tape_peak_gradients(const fc_tape *tape);
+
+/* ---- For ops ---- */
+
+typedef void (*fci_backward_fn)(fc_tape *tape, void *ctx);
+
+/** Record how to go back: ctx of `bytes` zeroed bytes, to be filled by the op. NULL when nothing is
+ * recorded (then the op is done). The inputs named are counted as uses of parameters. `output` gets
+ * its gradient before backward is called; nodes whose output got none are skipped. */
+void *fci_tape_node(fc_tape *tape, fci_backward_fn backward, size_t bytes, fc_tensor *output,
+                    int inputs, fc_tensor *const *input);
+/** True when recording and any of the inputs needs a gradient (NULL inputs do not). */
+bool fci_needs_grad(const fc_tape *tape, int inputs, fc_tensor *const *input);
+/** Gradient buffer of an input to write into. *accumulate: add to what is there, else overwrite all
+ * of it. NULL when the tensor needs none. */
+void *fci_grad(fc_tape *tape, fc_tensor *t, bool *accumulate);
+/** Hand the finished gradient buffer of `from` on to `to` (same count) where `to` has none yet;
+ * false: add it yourself. */
+bool fci_grad_steal(fc_tape *tape, fc_tensor *to, fc_tensor *from);
+/** Keep the tape's first failure; returns NULL for `return fci_tape_fail(...)`. */
+void *fci_tape_fail(fc_tape *tape, fc_status code, const char *fmt, ...) FC_PRINTF(3, 4);
+/** Scratch memory inside an op: save, alloc, restore. */
+fc_arena *fci_tape_scratch(fc_tape *tape);
+void fci_tape_count(fc_tape *tape, double flops);
+/** True while a segment runs again on the way back. */
+bool fci_tape_replaying(const fc_tape *tape);
+
+#endif

@@ -1,0 +1,38 @@
+/* Tensors: contiguous arrays of the tape's real type, rows by columns (all axes but the last count
+ * as rows). */
+#ifndef FC_CORE_TENSOR_H
+#define FC_CORE_TENSOR_H
+
+#include "core/status.h"
+
+#include <stdint.h>
+
+typedef enum { FC_F32, FC_F64 } fc_dtype;
+
+static inline size_t fc_dtype_bytes(fc_dtype dtype)
+{
+    return dtype == FC_F64 ? 8 : 4;
+}
+
+struct fc_params;
+
+typedef struct fc_tensor {
+    fc_dtype dtype;
+    int ndim; /* 0..4; 0 is a scalar */
+    int64_t shape[4];
+    int64_t rows, cols; /* product of the leading axes, last axis; 1 where absent */
+    void *data;
+    void *grad; /* same shape; NULL until a gradient arrives (parameters: always there when trained)
+                 */
+    bool needs_grad;
+    struct fc_params
+        *params; /* a view of parameters [param_first, param_first + param_count), else NULL */
+    int param_first, param_count;
+} fc_tensor;
+
+static inline int64_t fc_tensor_count(const fc_tensor *t)
+{
+    return t->rows * t->cols;
+}
+
+#endif
