@@ -56,8 +56,9 @@ static size_t headline(char *text, size_t bytes, const char *what, const char *t
     return n < 0 ? 0 : (size_t)n < bytes ? (size_t)n : bytes - 1;
 }
 
-/* One rank of a failing job prints: the one that creates <run_dir>/FAILED. Without a file, rank 0 at once and the
- * others after 3 s, in case rank 0 is not failing. The losers keep silent and end with the job. */
+/* One rank of a failing job prints: the one that creates <run_dir>/FAILED. Without a file, rank 0
+ * at once and the others after 3 s, in case rank 0 is not failing. The losers keep silent and end
+ * with the job. */
 static bool win_the_message(const char *text, size_t bytes)
 {
     if (fc_log_size() == 1) {

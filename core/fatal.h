@@ -11,12 +11,13 @@ void fc_fatal_set_place(const char *place);
 /** Extra step before the process ends, e.g. MPI_Abort with the exit status; NULL: plain exit. */
 void fc_fatal_set_abort(void (*abort_job)(int exit_status));
 
-/** End the job: one rank writes this thread's error (headline and trace) to stderr, all ranks end with
- *  fc_status_exit(status). */
+/** End the job: one rank writes this thread's error (headline and trace) to stderr, all ranks end
+ * with fc_status_exit(status). */
 void fc_fatal(fc_status status) __attribute__((noreturn));
 /** End the process at once with a message and without touching MPI (watchdog, signal handlers). */
 void fc_fatal_nompi(fc_status status, const char *what) __attribute__((noreturn));
-/** Before anything collective happened: rank 0 prints the error, every rank leaves with the status. */
+/** Before anything collective happened: rank 0 prints the error, every rank leaves with the status.
+ */
 int fc_fatal_usage(fc_status status);
 
 #endif

@@ -1,4 +1,5 @@
-/* Heap memory that reports failure by status; every allocation of the program outside arenas goes through here. */
+/* Heap memory that reports failure by status; every allocation of the program outside arenas goes
+ * through here. */
 #ifndef FC_CORE_MEMORY_H
 #define FC_CORE_MEMORY_H
 
@@ -6,11 +7,13 @@
 
 #include <stddef.h>
 
-/** Zeroed memory of count x size bytes; ends the job with 71 when there is none (no caller can go on without). */
+/** Zeroed memory of count x size bytes; ends the job with 71 when there is none (no caller can go
+ * on without). */
 void *fc_alloc(size_t count, size_t size);
 /** Grow or shrink; ends the job when there is no memory. New bytes are not zeroed. */
 void *fc_realloc(void *old, size_t count, size_t size);
-/** As fc_alloc for sizes that come from a file: FC_NOMEM with `what` in the message instead of ending the job. */
+/** As fc_alloc for sizes that come from a file: FC_NOMEM with `what` in the message instead of
+ * ending the job. */
 FC_NODISCARD fc_status fc_try_alloc(void **out, size_t count, size_t size, const char *what);
 /** Free and NULL what a pointer variable points to: fc_free(&p). */
 #define fc_free(pointer_address) fci_free((void **)(void *)(pointer_address))

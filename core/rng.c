@@ -36,7 +36,8 @@ static uint64_t mix(uint64_t x)
 fc_rng fc_rng_stream(uint64_t seed, fc_rng_purpose purpose, uint64_t a, uint64_t b)
 {
     uint64_t key = mix(mix(seed) ^ (uint64_t)purpose);
-    uint64_t high = mix(mix(key ^ a) ^ b); /* upper half of the counter: the streams of a key cannot overlap */
+    uint64_t high =
+        mix(mix(key ^ a) ^ b); /* upper half of the counter: the streams of a key cannot overlap */
     return (fc_rng){.key = {(uint32_t)key, (uint32_t)(key >> 32)},
                     .counter = {0, 0, (uint32_t)high, (uint32_t)(high >> 32)}};
 }

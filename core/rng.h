@@ -1,5 +1,5 @@
-/* Counter-based random numbers (Philox 4x32-10; Salmon et al., SC 2011): the k-th number of a stream depends on its
- * key alone, never on ranks, threads or what was drawn before elsewhere. */
+/* Counter-based random numbers (Philox 4x32-10; Salmon et al., SC 2011): the k-th number of a
+ * stream depends on its key alone, never on ranks, threads or what was drawn before elsewhere. */
 #ifndef FC_CORE_RNG_H
 #define FC_CORE_RNG_H
 
@@ -7,12 +7,12 @@
 
 /* What a stream is for; part of its key, so that uses never share numbers. */
 typedef enum {
-    FC_RNG_INIT,       /* a = hash of the parameter's name */
-    FC_RNG_SHUFFLE,    /* a = epoch */
-    FC_RNG_SUBSET,     /* data.samples */
-    FC_RNG_CAPTION,    /* a = epoch, b = sample */
-    FC_RNG_REGIONS,    /* a = epoch, b = sample */
-    FC_RNG_SCENE,      /* a = scene */
+    FC_RNG_INIT,    /* a = hash of the parameter's name */
+    FC_RNG_SHUFFLE, /* a = epoch */
+    FC_RNG_SUBSET,  /* data.samples */
+    FC_RNG_CAPTION, /* a = epoch, b = sample */
+    FC_RNG_REGIONS, /* a = epoch, b = sample */
+    FC_RNG_SCENE,   /* a = scene */
     FC_RNG_BENCH,
     FC_RNG_TEST
 } fc_rng_purpose;

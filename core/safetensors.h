@@ -6,15 +6,24 @@
 
 #include <stdint.h>
 
-typedef enum { FC_ST_F64, FC_ST_F32, FC_ST_F16, FC_ST_BF16, FC_ST_I64, FC_ST_I32, FC_ST_U8 } fc_st_dtype;
+typedef enum {
+    FC_ST_F64,
+    FC_ST_F32,
+    FC_ST_F16,
+    FC_ST_BF16,
+    FC_ST_I64,
+    FC_ST_I32,
+    FC_ST_U8
+} fc_st_dtype;
 
 typedef struct fc_st_tensor {
     const char *name;
     fc_st_dtype dtype;
     int ndim; /* 0..8 */
     int64_t shape[8];
-    int64_t count;    /* product of shape; 1 for ndim 0 */
-    const void *data; /* into the mapped file when reading, the caller's when writing; may be unaligned */
+    int64_t count; /* product of shape; 1 for ndim 0 */
+    const void
+        *data; /* into the mapped file when reading, the caller's when writing; may be unaligned */
 } fc_st_tensor;
 
 typedef struct fc_safetensors {
@@ -28,8 +37,9 @@ typedef struct fc_safetensors {
     void *names;
 } fc_safetensors;
 
-/** Map a file and check its header completely: sizes, offsets without gaps or overlaps or beyond the end, known dtypes, no
- *  duplicate names. FC_NOINPUT or FC_DATA, naming the file and the tensor. */
+/** Map a file and check its header completely: sizes, offsets without gaps or overlaps or beyond
+ * the end, known dtypes, no duplicate names. FC_NOINPUT or FC_DATA, naming the file and the tensor.
+ */
 FC_NODISCARD fc_status fc_safetensors_open(fc_safetensors **out, const char *path);
 void fc_safetensors_close(fc_safetensors **st);
 /** By name; NULL if absent. */
@@ -40,7 +50,8 @@ FC_NODISCARD fc_status fc_safetensors_read_f32(const fc_st_tensor *t, float *out
 FC_NODISCARD fc_status fc_safetensors_read_f64(const fc_st_tensor *t, double *out);
 
 /** Write a file as PATH.partial, fsync, rename. metadata: key, value, ... NULL (may be NULL). */
-FC_NODISCARD fc_status fc_safetensors_write(const char *path, int count, const fc_st_tensor *tensors,
+FC_NODISCARD fc_status fc_safetensors_write(const char *path, int count,
+                                            const fc_st_tensor *tensors,
                                             const char *const *metadata);
 int fc_st_dtype_bytes(fc_st_dtype dtype);
 

@@ -64,7 +64,8 @@ void fci_error_frame(const char *file, int line, const char *func)
     snprintf(trace + used, sizeof trace - used, "  at %s:%d: %s\n", file, line, func);
 }
 
-fc_status fci_fail(const char *file, int line, const char *func, fc_status code, const char *fmt, ...)
+fc_status fci_fail(const char *file, int line, const char *func, fc_status code, const char *fmt,
+                   ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -83,6 +84,7 @@ void fci_ignored(const char *file, int line, fc_status status)
 
 void fci_assert_failed(const char *file, int line, const char *func, const char *what)
 {
-    (void)fci_fail(file, line, func, FC_BUG, "assertion failed: %s (%s:%d, %s)", what, file, line, func);
+    (void)fci_fail(file, line, func, FC_BUG, "assertion failed: %s (%s:%d, %s)", what, file, line,
+                   func);
     fc_fatal(FC_BUG);
 }

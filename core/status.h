@@ -1,14 +1,16 @@
 /* Status codes, and the one message a failure leaves behind.
  *
- * A function that can fail at run time returns fc_status. The first FC_FAIL records what went wrong and where; each
- * FC_TRY on the way up adds one frame. Nothing here prints or ends the process: that is core/fatal.c. */
+ * A function that can fail at run time returns fc_status. The first FC_FAIL records what went wrong
+ * and where; each FC_TRY on the way up adds one frame. Nothing here prints or ends the process:
+ * that is core/fatal.c. */
 #ifndef FC_CORE_STATUS_H
 #define FC_CORE_STATUS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* XX(name, text, exit status); exit statuses are those of sysexits.h. Restart scripts retry 71 and 75 only. */
+/* XX(name, text, exit status); exit statuses are those of sysexits.h. Restart scripts retry 71 and
+ * 75 only. */
 #define FC_STATUS_MAP(XX)                                                                          \
     XX(OK, "success", 0)                                                                           \
     XX(USAGE, "wrong command line or experiment file", 64)                                         \
@@ -35,7 +37,8 @@ int fc_status_exit(fc_status status);
 /** Short English text of a code. */
 const char *fc_status_text(fc_status status);
 
-/** Message of this thread's last failure, without frames; "" if none. Valid until the thread's next failure. */
+/** Message of this thread's last failure, without frames; "" if none. Valid until the thread's next
+ * failure. */
 const char *fc_error_message(void);
 /** The frames recorded under the message, one "  at file:line: function" a line; "" if none. */
 const char *fc_error_trace(void);
@@ -44,8 +47,8 @@ void fc_error_clear(void);
 /** Copy a failure recorded in another thread (message and trace) into this one. */
 void fc_error_set(const char *message, const char *trace);
 
-fc_status fci_fail(const char *file, int line, const char *func, fc_status code, const char *fmt, ...)
-    FC_PRINTF(5, 6);
+fc_status fci_fail(const char *file, int line, const char *func, fc_status code, const char *fmt,
+                   ...) FC_PRINTF(5, 6);
 void fci_error_frame(const char *file, int line, const char *func);
 void fci_assert_failed(const char *file, int line, const char *func, const char *what)
     __attribute__((noreturn));
@@ -64,7 +67,8 @@ void fci_ignored(const char *file, int line, fc_status status);
         }                                                                                          \
     } while (0)
 
-/** As FC_TRY, for functions with something to release: sets the fc_status variable and jumps to the label. */
+/** As FC_TRY, for functions with something to release: sets the fc_status variable and jumps to the
+ * label. */
 #define FC_TRY_GOTO(status, call, label)                                                           \
     do {                                                                                           \
         (status) = (call);                                                                         \

@@ -1,9 +1,10 @@
 /* Strict YAML: a document tree that remembers where each node came from, over libyaml.
  *
- * Used for experiments, sweeps, recipes and model configurations. A tree can be laid over another (`base:`), changed
- * by dotted overrides, read by key with type and range checks, and asked which keys nobody read (unknown keys).
- * Every error names file, line and key: "experiments/a.yaml:12: train.bacth_size: unknown key; did you mean
- * train.batch_size?". Errors are FC_USAGE, or FC_NOINPUT where a file cannot be opened. */
+ * Used for experiments, sweeps, recipes and model configurations. A tree can be laid over another
+ * (`base:`), changed by dotted overrides, read by key with type and range checks, and asked which
+ * keys nobody read (unknown keys). Every error names file, line and key: "experiments/a.yaml:12:
+ * train.bacth_size: unknown key; did you mean train.batch_size?". Errors are FC_USAGE, or
+ * FC_NOINPUT where a file cannot be opened. */
 #ifndef FC_CORE_YAML_H
 #define FC_CORE_YAML_H
 
@@ -15,15 +16,18 @@ typedef struct fc_yaml fc_yaml; /* one node; a tree is its root */
 
 typedef enum { FC_YAML_NULL, FC_YAML_SCALAR, FC_YAML_SEQUENCE, FC_YAML_MAPPING } fc_yaml_kind;
 
-/** Parse a file or a text. `name` is what errors call the text. The root must be a mapping. Anchors and aliases work;
- *  duplicate keys and several documents are errors. */
+/** Parse a file or a text. `name` is what errors call the text. The root must be a mapping. Anchors
+ * and aliases work; duplicate keys and several documents are errors. */
 FC_NODISCARD fc_status fc_yaml_load(fc_yaml **out, const char *path);
-FC_NODISCARD fc_status fc_yaml_parse(fc_yaml **out, const char *text, size_t bytes, const char *name);
+FC_NODISCARD fc_status fc_yaml_parse(fc_yaml **out, const char *text, size_t bytes,
+                                     const char *name);
 void fc_yaml_destroy(fc_yaml **root);
 
-/** Lay `over` over `root`: mappings merge key by key, everything else replaces. `over` stays the caller's. */
+/** Lay `over` over `root`: mappings merge key by key, everything else replaces. `over` stays the
+ * caller's. */
 FC_NODISCARD fc_status fc_yaml_merge(fc_yaml *root, const fc_yaml *over);
-/** Set one key by dotted path: "train.batch_size=16"; the value is parsed as YAML. Errors call it `command line`. */
+/** Set one key by dotted path: "train.batch_size=16"; the value is parsed as YAML. Errors call it
+ * `command line`. */
 FC_NODISCARD fc_status fc_yaml_override(fc_yaml *root, const char *assignment);
 /** Replace every "${name}" in scalars by `value`. */
 FC_NODISCARD fc_status fc_yaml_expand(fc_yaml *root, const char *name, const char *value);
@@ -31,7 +35,8 @@ FC_NODISCARD fc_status fc_yaml_expand(fc_yaml *root, const char *name, const cha
 /** Child by key (NULL if absent); marks it as read. */
 const fc_yaml *fc_yaml_get(const fc_yaml *mapping, const char *key);
 fc_yaml_kind fc_yaml_type(const fc_yaml *node);
-/** Number of children of a sequence or mapping; item i of a sequence; key and value i of a mapping (marks as read). */
+/** Number of children of a sequence or mapping; item i of a sequence; key and value i of a mapping
+ * (marks as read). */
 int fc_yaml_size(const fc_yaml *node);
 const fc_yaml *fc_yaml_item(const fc_yaml *sequence, int i);
 const fc_yaml *fc_yaml_entry(const fc_yaml *mapping, int i, const char **key);
@@ -42,8 +47,9 @@ const char *fc_yaml_path(const fc_yaml *node);
 const char *fc_yaml_file(const fc_yaml *node);
 int fc_yaml_line(const fc_yaml *node);
 
-/** Typed values of a scalar node; the message names file, line, key, what is wanted and what stands there.
- *  lo and hi are inclusive bounds. Numbers: "1e-5", "1.0e-5", "10" all count; 1e3 is a whole number. */
+/** Typed values of a scalar node; the message names file, line, key, what is wanted and what stands
+ * there. lo and hi are inclusive bounds. Numbers: "1e-5", "1.0e-5", "10" all count; 1e3 is a whole
+ * number. */
 FC_NODISCARD fc_status fc_yaml_bool(const fc_yaml *node, bool *out);
 FC_NODISCARD fc_status fc_yaml_int(const fc_yaml *node, int64_t lo, int64_t hi, int64_t *out);
 FC_NODISCARD fc_status fc_yaml_real(const fc_yaml *node, double lo, double hi, double *out);
@@ -52,8 +58,9 @@ FC_NODISCARD fc_status fc_yaml_choice(const fc_yaml *node, const char *const *wo
 
 /** FC_USAGE with "file:line: key: " in front of the message. */
 FC_NODISCARD fc_status fc_yaml_error(const fc_yaml *node, const char *fmt, ...) FC_PRINTF(2, 3);
-/** The first key under `root` that nothing has read is an error, with the nearest of `known` (NULL-terminated dotted
- *  paths; may be NULL) or of the keys that were asked for in the same mapping as a suggestion. */
+/** The first key under `root` that nothing has read is an error, with the nearest of `known`
+ * (NULL-terminated dotted paths; may be NULL) or of the keys that were asked for in the same
+ * mapping as a suggestion. */
 FC_NODISCARD fc_status fc_yaml_check_unknown(const fc_yaml *root, const char *const *known);
 
 /** Write a tree as YAML text; *out is malloc'ed. */

@@ -5,22 +5,23 @@
 #include "data/sampler.h"
 #include "data/store.h"
 
-/* One rank's share of one step. Shapes: B images, R regions, S input side. Text rows are packed without padding: row i is
- * tokens[text_offsets[i] .. text_offsets[i+1]). All memory belongs to the loader. */
+/* One rank's share of one step. Shapes: B images, R regions, S input side. Text rows are packed
+ * without padding: row i is tokens[text_offsets[i] .. text_offsets[i+1]). All memory belongs to the
+ * loader. */
 typedef struct fc_batch {
     int64_t step;
     int64_t images, regions;
-    uint8_t *pictures;       /* (B,S,S,3) */
-    uint8_t *crops;          /* (R,S,S,3); NULL unless asked for */
-    float *boxes;            /* (R,4) x0 y0 x1 y1 as fractions of picture width and height */
-    int32_t *region_image;   /* (R) index of the picture within the batch, ascending */
-    int64_t *image_index;    /* (B) index in the store */
-    int64_t *region_index;   /* (R) index in the store; -1: dummy region */
-    int32_t *caption_tokens; /* packed; B rows */
+    uint8_t *pictures;        /* (B,S,S,3) */
+    uint8_t *crops;           /* (R,S,S,3); NULL unless asked for */
+    float *boxes;             /* (R,4) x0 y0 x1 y1 as fractions of picture width and height */
+    int32_t *region_image;    /* (R) index of the picture within the batch, ascending */
+    int64_t *image_index;     /* (B) index in the store */
+    int64_t *region_index;    /* (R) index in the store; -1: dummy region */
+    int32_t *caption_tokens;  /* packed; B rows */
     int64_t *caption_offsets; /* (B+1) */
-    int32_t *region_tokens;  /* packed; R rows, empty where the region has no caption */
-    int64_t *region_offsets; /* (R+1) */
-    int64_t bad_pictures;    /* replaced in this batch because they did not decode */
+    int32_t *region_tokens;   /* packed; R rows, empty where the region has no caption */
+    int64_t *region_offsets;  /* (R+1) */
+    int64_t bad_pictures;     /* replaced in this batch because they did not decode */
 } fc_batch;
 
 typedef struct fc_loader_options {
@@ -32,10 +33,11 @@ typedef struct fc_loader_options {
     double min_box_size, max_box_size;   /* pixels; a box with w*h < min^2 or > max^2 is left out */
     bool caption_random, regions_random; /* else the first */
     bool need_captions, need_regions, need_crops, need_region_captions;
-    bool dummy_region;                   /* compat: METHOD.md section 2 */
-    int context_length, vocab_size;      /* rows longer than context_length are cut, last id set to the end id */
-    int workers;                         /* threads, >= 1 */
-    int depth;                           /* batches kept ready, >= 2 */
+    bool dummy_region; /* compat: METHOD.md section 2 */
+    int context_length,
+        vocab_size; /* rows longer than context_length are cut, last id set to the end id */
+    int workers;    /* threads, >= 1 */
+    int depth;      /* batches kept ready, >= 2 */
 } fc_loader_options;
 
 typedef struct fc_loader fc_loader;
@@ -43,15 +45,18 @@ typedef struct fc_loader fc_loader;
 /** Start the workers. The store must stay open and the sampler alive until destroy. */
 FC_NODISCARD fc_status fc_loader_create(fc_loader **out, fc_store *store, fc_sampler *sampler,
                                         const fc_loader_options *options);
-/** Next batch in step order; valid until the next call. *waited (may be NULL): seconds this call waited. A worker's error
- *  comes back here. A picture that does not decode is replaced deterministically by the next image of the store that does,
- *  counted, and named once in a warning. */
+/** Next batch in step order; valid until the next call. *waited (may be NULL): seconds this call
+ * waited. A worker's error comes back here. A picture that does not decode is replaced
+ * deterministically by the next image of the store that does, counted, and named once in a warning.
+ */
 FC_NODISCARD fc_status fc_loader_next(fc_loader *l, const fc_batch **batch, double *waited);
 void fc_loader_destroy(fc_loader **l);
 
-/** Build one batch from given images in the calling thread (evaluation, tests, bench); freed by fc_batch_free. */
-FC_NODISCARD fc_status fc_batch_build(fc_batch *out, fc_store *store, const fc_loader_options *options, int64_t step,
-                                      int64_t epoch, const int64_t *images, int64_t count);
+/** Build one batch from given images in the calling thread (evaluation, tests, bench); freed by
+ * fc_batch_free. */
+FC_NODISCARD fc_status fc_batch_build(fc_batch *out, fc_store *store,
+                                      const fc_loader_options *options, int64_t step, int64_t epoch,
+                                      const int64_t *images, int64_t count);
 void fc_batch_free(fc_batch *batch);
 
 #endif

@@ -1,8 +1,9 @@
-/* Reading an HDF5 store (FORMATS.md section 4): index arrays in memory, bytes by offset, never whole.
+/* Reading an HDF5 store (FORMATS.md section 4): index arrays in memory, bytes by offset, never
+ * whole.
  *
- * N images, C captions, R regions, K categories, P prompts. All offsets and counts are checked when opening; tokens and
- * boxes when they are read (fc_store_check reads everything). One handle a process; reading is locked inside,
- * so that loader threads may share it. */
+ * N images, C captions, R regions, K categories, P prompts. All offsets and counts are checked when
+ * opening; tokens and boxes when they are read (fc_store_check reads everything). One handle a
+ * process; reading is locked inside, so that loader threads may share it. */
 #ifndef FC_DATA_STORE_H
 #define FC_DATA_STORE_H
 
@@ -30,16 +31,17 @@ typedef struct fc_store {
     float *score;              /* (R) or NULL */
     uint64_t *crop_offsets;    /* (R+1) or NULL */
     int32_t *crop_height, *crop_width;
-    char **category_names;     /* (K) */
-    uint8_t *category_isthing; /* (K) */
-    uint64_t *prompt_offsets;  /* (P+1) into categories/prompt_tokens */
+    char **category_names;      /* (K) */
+    uint8_t *category_isthing;  /* (K) */
+    uint64_t *prompt_offsets;   /* (P+1) into categories/prompt_tokens */
     uint64_t *category_offsets; /* (K+1) into prompts */
 
     struct fci_store_files *files; /* HDF5 handles */
 } fc_store;
 
-/** Open and check what can be checked without reading pictures. FC_NOINPUT: no such file; FC_DATA: not a store, version
- *  unknown, incomplete, offsets or shapes wrong: the message names file:/dataset and index. */
+/** Open and check what can be checked without reading pictures. FC_NOINPUT: no such file; FC_DATA:
+ * not a store, version unknown, incomplete, offsets or shapes wrong: the message names
+ * file:/dataset and index. */
 FC_NODISCARD fc_status fc_store_open(fc_store **out, const char *path);
 void fc_store_close(fc_store **store);
 
@@ -49,19 +51,22 @@ FC_NODISCARD fc_status fc_store_picture(fc_store *s, int64_t image, fc_picture *
 FC_NODISCARD fc_status fc_store_crop(fc_store *s, int64_t region, fc_picture *out);
 
 typedef enum { FC_CAPTION_TOKENS, FC_REGION_TOKENS, FC_PROMPT_TOKENS } fc_token_set;
-/** Token ids of item i into ids (room for max); *count 0 is a region without a caption. FC_DATA: id outside [0, vocab), more
- *  than max ids, or an item of one id. */
-FC_NODISCARD fc_status fc_store_tokens(fc_store *s, fc_token_set set, int64_t item, int vocab, int max, int32_t *ids,
-                                       int *count);
-/** FC_DATA where box i is not finite, empty or reversed, or leaves its picture by more than half a pixel. */
+/** Token ids of item i into ids (room for max); *count 0 is a region without a caption. FC_DATA: id
+ * outside [0, vocab), more than max ids, or an item of one id. */
+FC_NODISCARD fc_status fc_store_tokens(fc_store *s, fc_token_set set, int64_t item, int vocab,
+                                       int max, int32_t *ids, int *count);
+/** FC_DATA where box i is not finite, empty or reversed, or leaves its picture by more than half a
+ * pixel. */
 FC_NODISCARD fc_status fc_store_check_box(const fc_store *s, int64_t region, int64_t image);
-/** Optional strings, heap; NULL where the store has none: "images/name", "captions/text", "regions/text". */
+/** Optional strings, heap; NULL where the store has none: "images/name", "captions/text",
+ * "regions/text". */
 FC_NODISCARD fc_status fc_store_text(fc_store *s, const char *dataset, int64_t index, char **out);
 
-/** Read everything and report each finding (at most `limit`) as one line through `say`; *findings: how many.
- *  `progress` (may be NULL) is called with done and total items. */
-FC_NODISCARD fc_status fc_store_check(fc_store *s, int64_t limit, void (*say)(void *ctx, const char *line),
-                                      void (*progress)(void *ctx, int64_t done, int64_t total), void *ctx,
-                                      int64_t *findings);
+/** Read everything and report each finding (at most `limit`) as one line through `say`; *findings:
+ * how many. `progress` (may be NULL) is called with done and total items. */
+FC_NODISCARD fc_status fc_store_check(fc_store *s, int64_t limit,
+                                      void (*say)(void *ctx, const char *line),
+                                      void (*progress)(void *ctx, int64_t done, int64_t total),
+                                      void *ctx, int64_t *findings);
 
 #endif
