@@ -1,0 +1,148 @@
+#include "core/arena.h"
+
+#include "core/fatal.h"
+#include "core/memory.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ALIGNMENT = 64 };
+static const size_t MIN_CHUNK = (size_t)32 << 20;
+
+typedef struct chunk {
+    char *base;
+    size_t bytes, used;
+} chunk;
+
+struct fc_arena {
+    chunk *chunks;
+    int count, current;
+    size_t in_use_before; /* bytes used in chunks before the current one */
+    size_t peak;
+};
+
+fc_arena *fc_arena_create(void)
+{
+    fc_arena *a = fc_alloc(1, sizeof *a);
+    return a;
+}
+
+static chunk map_chunk(size_t bytes)
+{
+    bytes = (bytes + ((size_t)2 << 20) - 1) & ~(((size_t)2 << 20) - 1);
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED) {
+        fc_fatal(FC_FAIL(FC_NOMEM,
+                         "no memory for a step: %zu MiB more are needed; use a smaller "
+                         "train.batch_size, train.accumulate or train.recompute: blocks",
+                         bytes >> 20));
+    }
+    /* Large pages save most of the cost of touching step memory; where there are none this does
+     * nothing. */
+    (void)madvise(base, bytes, MADV_HUGEPAGE);
+    return (chunk){.base = base, .bytes = bytes};
+}
+
+static void unmap_all(fc_arena *a)
+{
+    for (int i = 0; i < a->count; i++) {
+        munmap(a->chunks[i].base, a->chunks[i].bytes);
+    }
+    a->count = 0;
+}
+
+void fc_arena_destroy(fc_arena **a)
+{
+    if (*a != NULL) {
+        unmap_all(*a);
+        fc_free(&(*a)->chunks);
+        fc_free(a);
+    }
+}
+
+static void next_chunk(fc_arena *a, size_t bytes)
+{
+    if (a->count > 0) {
+        a->in_use_before += a->chunks[a->current].used;
+        a->current++;
+    }
+    if (a->current < a->count && a->chunks[a->current].bytes < bytes) {
+        /* The chunks above the current one are empty: make room for a larger one. */
+        for (int i = a->current; i < a->count; i++) {
+            munmap(a->chunks[i].base, a->chunks[i].bytes);
+        }
+        a->count = a->current;
+    }
+    if (a->current == a->count) {
+        a->chunks = fc_realloc(a->chunks, (size_t)a->count + 1, sizeof *a->chunks);
+        a->chunks[a->count++] = map_chunk(bytes > MIN_CHUNK ? bytes : MIN_CHUNK);
+    }
+    a->chunks[a->current].used = 0;
+}
+
+void *fc_arena_alloc(fc_arena *a, size_t bytes)
+{
+    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (bytes == 0) {
+        bytes = ALIGNMENT;
+    }
+    if (a->count == 0 || a->chunks[a->current].bytes - a->chunks[a->current].used < bytes) {
+        next_chunk(a, bytes);
+    }
+    chunk *c = &a->chunks[a->current];
+    void *p = c->base + c->used;
+    c->used += bytes;
+    if (a->in_use_before + c->used > a->peak) {
+        a->peak = a->in_use_before + c->used;
+    }
+    return p;
+}
+
+fc_arena_mark fc_arena_save(const fc_arena *a)
+{
+    return (fc_arena_mark){.chunk = a->current,
+                           .used = a->count > 0 ? a->chunks[a->current].used : 0};
+}
+
+void fc_arena_rewind(fc_arena *a, fc_arena_mark mark)
+{
+    if (a->count == 0) {
+        return;
+    }
+    FC_ASSERT(mark.chunk <= a->current);
+    while (a->current > mark.chunk) {
+        a->chunks[a->current].used = 0;
+        a->current--;
+        a->in_use_before -= a->chunks[a->current].used;
+    }
+    FC_ASSERT(mark.used <= a->chunks[a->current].used);
+    a->chunks[a->current].used = mark.used;
+}
+
+void fc_arena_reset(fc_arena *a)
+{
+    size_t total = 0;
+#ifndef NDEBUG
+    for (int i = 0; i < a->count; i++) {
+        memset(a->chunks[i].base, 0xFF,
+               a->chunks[i].used); /* all ones is a NaN in every real type */
+    }
+#endif
+    for (int i = 0; i < a->count; i++) {
+        total += a->chunks[i].bytes;
+        a->chunks[i].used = 0;
+    }
+    if (a->count > 1) {
+        unmap_all(a);
+        a->chunks[0] = map_chunk(total);
+        a->count = 1;
+    }
+    a->current = 0;
+    a->in_use_before = 0;
+}
+
+size_t fc_arena_peak(const fc_arena *a)
+{
+    return a->peak;
+}
