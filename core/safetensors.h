@@ -31,7 +31,7 @@ typedef struct fc_safetensors {
     int count;
     fc_st_tensor *tensors; /* in file order */
     int metadata_count;
-    char **metadata; /* key, value, key, value ... */
+    char **metadata; /* key, value, key, value, ..., NULL; NULL: none */
     void *map;
     size_t map_bytes;
     void *names;
@@ -54,5 +54,7 @@ FC_NODISCARD fc_status fc_safetensors_write(const char *path, int count,
                                             const fc_st_tensor *tensors,
                                             const char *const *metadata);
 int fc_st_dtype_bytes(fc_st_dtype dtype);
+/** "F32" and so on; static. */
+const char *fc_st_dtype_name(fc_st_dtype dtype);
 
 #endif
