@@ -1,0 +1,49 @@
+/* The optimiser's arithmetic (Loshchilov & Hutter 2019; METHOD.md section 6). */
+#include "core/cpu/real.h"
+
+#include "core/kernel.h"
+
+#include <math.h>
+
+enum { BLOCK = 1 << 14 }; /* values a thread takes at once; also fixes the order of sums */
+
+void FC_FN(adamw_fwd)(const fci_adamw_args *a, fc_arena *scratch)
+{
+    (void)scratch;
+    const real decay = (real)(1.0 - a->lr * a->weight_decay), beta1 = (real)a->beta1, beta2 = (real)a->beta2;
+    const real grad_scale = (real)a->grad_scale, eps = (real)a->eps;
+    const real step = (real)(a->lr / a->correction1), root = (real)(1.0 / sqrt(a->correction2));
+    real *restrict p = a->p, *restrict m = a->m, *restrict v = a->v;
+    const real *restrict g = a->grad;
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < a->count; i++) {
+        real grad = g[i] * grad_scale;
+        m[i] = beta1 * m[i] + (1 - beta1) * grad;
+        v[i] = beta2 * v[i] + (1 - beta2) * grad * grad;
+        p[i] = p[i] * decay - step * m[i] / (FC_SQRT(v[i]) * root + eps);
+    }
+}
+
+void FC_FN(square_sum_fwd)(const fci_square_sum_args *a, fc_arena *scratch)
+{
+    int64_t blocks = (a->count + BLOCK - 1) / BLOCK;
+    fc_arena_mark mark = fc_arena_save(scratch);
+    double *parts = fc_arena_alloc(scratch, (size_t)blocks * sizeof *parts);
+    const real *x = a->x;
+#pragma omp parallel for schedule(static)
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t end = (b + 1) * BLOCK < a->count ? (b + 1) * BLOCK : a->count;
+        double sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = b * BLOCK; i < end; i++) {
+            sum += (double)x[i] * (double)x[i];
+        }
+        parts[b] = sum;
+    }
+    double total = 0;
+    for (int64_t b = 0; b < blocks; b++) {
+        total += parts[b];
+    }
+    *a->sum = total;
+    fc_arena_rewind(scratch, mark);
+}
