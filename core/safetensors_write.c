@@ -1,51 +1,15 @@
 /* Writing safetensors files: whole under another name first, so that a reader never meets half a
  * file. */
 #include "core/memory.h"
+#include "core/replace.h"
 #include "core/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <yajl/yajl_gen.h>
 
 enum { ALIGN = 8 };
-
-static fc_status write_bytes(int fd, const char *path, const void *data, size_t bytes)
-{
-    const char *from = data;
-    while (bytes > 0) {
-        ssize_t n = write(fd, from, bytes);
-        if (n < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            return FC_FAIL(FC_RUNTIME, "cannot write %s: %s", path, strerror(errno));
-        }
-        from += n;
-        bytes -= (size_t)n;
-    }
-    return FC_OK;
-}
-
-/* A rename is on disk only once its folder is. Some file systems cannot sync folders; their rename
- * is as good as it gets. */
-static void sync_folder(const char *path)
-{
-    char *folder = fc_strdup(path), *slash = strrchr(folder, '/');
-    if (slash != NULL) {
-        slash[slash == folder ? 1 : 0] = '\0';
-    }
-    int fd = open(slash != NULL ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        fsync(fd);
-        close(fd);
-    }
-    fc_free(&folder);
-}
 
 static bool emit_text(yajl_gen json, const char *text)
 {
@@ -133,8 +97,8 @@ static fc_status emit_header(yajl_gen json, const char *path, int count,
     return FC_OK;
 }
 
-static fc_status write_header(int fd, const char *path, int count, const fc_st_tensor *tensors,
-                              const char *const *metadata)
+static fc_status write_header(fc_replace *file, const char *path, int count,
+                              const fc_st_tensor *tensors, const char *const *metadata)
 {
     yajl_gen json = yajl_gen_alloc(NULL);
     if (json == NULL) {
@@ -148,25 +112,22 @@ static fc_status write_header(int fd, const char *path, int count, const fc_st_t
     yajl_gen_get_buf(json, &text, &bytes);
     /* Spaces up to a multiple of 8 keep the tensors aligned in a mapped file. */
     uint64_t padded = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-    FC_TRY_GOTO(status, write_bytes(fd, path, &padded, sizeof padded), done);
-    FC_TRY_GOTO(status, write_bytes(fd, path, text, bytes), done);
-    FC_TRY_GOTO(status, write_bytes(fd, path, "        ", (size_t)padded - bytes), done);
+    FC_TRY_GOTO(status, fc_replace_write(file, &padded, sizeof padded), done);
+    FC_TRY_GOTO(status, fc_replace_write(file, text, bytes), done);
+    FC_TRY_GOTO(status, fc_replace_write(file, "        ", (size_t)padded - bytes), done);
 done:
     yajl_gen_free(json);
     return status;
 }
 
-static fc_status write_file(int fd, const char *path, int count, const fc_st_tensor *tensors,
-                            const char *const *metadata)
+static fc_status write_file(fc_replace *file, const char *path, int count,
+                            const fc_st_tensor *tensors, const char *const *metadata)
 {
-    FC_TRY(write_header(fd, path, count, tensors, metadata));
+    FC_TRY(write_header(file, path, count, tensors, metadata));
     for (int i = 0; i < count; i++) {
         const fc_st_tensor *t = &tensors[i];
-        FC_TRY(
-            write_bytes(fd, path, t->data, (size_t)t->count * (size_t)fc_st_dtype_bytes(t->dtype)));
-    }
-    if (fsync(fd) != 0) {
-        return FC_FAIL(FC_RUNTIME, "cannot write %s: %s", path, strerror(errno));
+        FC_TRY(fc_replace_write(file, t->data,
+                                (size_t)t->count * (size_t)fc_st_dtype_bytes(t->dtype)));
     }
     return FC_OK;
 }
@@ -175,26 +136,13 @@ fc_status fc_safetensors_write(const char *path, int count, const fc_st_tensor *
                                const char *const *metadata)
 {
     FC_TRY(check_tensors(path, count, tensors));
-    char *partial = fc_format("%s.partial", path);
-    fc_status status = FC_OK;
-    int fd = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        status = FC_FAIL(FC_RUNTIME, "cannot create %s: %s", partial, strerror(errno));
-        fc_free(&partial);
+    fc_replace *file;
+    FC_TRY(fc_replace_begin(&file, path));
+    fc_status status = write_file(file, path, count, tensors, metadata);
+    if (status != FC_OK) {
+        fc_replace_abandon(&file);
         return status;
     }
-    status = write_file(fd, partial, count, tensors, metadata);
-    if (close(fd) != 0 && status == FC_OK) {
-        status = FC_FAIL(FC_RUNTIME, "cannot write %s: %s", partial, strerror(errno));
-    }
-    if (status == FC_OK && rename(partial, path) != 0) {
-        status = FC_FAIL(FC_RUNTIME, "cannot rename %s to %s: %s", partial, path, strerror(errno));
-    }
-    if (status == FC_OK) {
-        sync_folder(path);
-    } else {
-        unlink(partial);
-    }
-    fc_free(&partial);
-    return status;
+    FC_TRY(fc_replace_commit(&file, true));
+    return FC_OK;
 }
