@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -161,9 +160,12 @@ static fc_status write_head(fc_store_writer *w)
     FC_TRY(fci_h5_set_int(file, w->partial, "complete", 0));
     FC_TRY(fci_h5_set_int(file, w->partial, "context_length", o->context_length));
     FC_TRY(fci_h5_set_int(file, w->partial, "vocab_size", o->vocab_size));
-    FC_TRY(
-        fci_h5_set_string(file, w->partial, "tokenizer", o->tokenizer == NULL ? "" : o->tokenizer));
-    FC_TRY(fci_h5_set_string(file, w->partial, "source", o->source == NULL ? "" : o->source));
+    if (o->tokenizer != NULL) {
+        FC_TRY(fci_h5_set_string(file, w->partial, "tokenizer", o->tokenizer));
+    }
+    if (o->source != NULL) {
+        FC_TRY(fci_h5_set_string(file, w->partial, "source", o->source));
+    }
     FC_TRY(fci_h5_set_int(file, w->partial, "crop_size", o->crops ? o->crop_size : 0));
     FC_TRY(fci_h5_set_real(file, w->partial, "crop_scale", o->crop_scale));
     char created[32] = "";
@@ -232,9 +234,13 @@ fc_status fc_store_writer_create(fc_store_writer **out, const char *path,
 
 /* What would make the store unreadable is refused before anything of the item is written. */
 static fc_status check_caption(const fc_store_writer *w, const fc_store_caption *c,
-                               const char *what, int index)
+                               const char *what, int index, bool may_be_empty)
 {
-    if (c->count < 0 || (w->options.context_length > 0 && c->count > w->options.context_length)) {
+    if (c->count < 2 && !(may_be_empty && c->count == 0)) {
+        return FC_FAIL(FC_DATA, "%s %d of image %lld has %d token ids, it needs a start and an end",
+                       what, index, (long long)column_rows(w, IMAGE_ID), c->count);
+    }
+    if (w->options.context_length > 0 && c->count > w->options.context_length) {
         return FC_FAIL(FC_DATA, "%s %d of image %lld has %d token ids, at most %d fit", what, index,
                        (long long)column_rows(w, IMAGE_ID), c->count, w->options.context_length);
     }
@@ -251,7 +257,7 @@ static fc_status check_caption(const fc_store_writer *w, const fc_store_caption 
 
 static fc_status check_region(const fc_store_writer *w, const fc_store_region *r, int index)
 {
-    FC_TRY(check_caption(w, &r->caption, "region", index));
+    FC_TRY(check_caption(w, &r->caption, "region", index, true));
     for (int k = 0; k < 4; k++) {
         if (!isfinite(r->box[k])) {
             return FC_FAIL(FC_DATA, "region %d of image %lld: box is not finite", index,
@@ -324,7 +330,7 @@ fc_status fc_store_writer_add(fc_store_writer *w, int64_t id, const char *name, 
                        (long long)column_rows(w, IMAGE_ID), (long long)id, width, height, bytes);
     }
     for (int i = 0; i < captions; i++) {
-        FC_TRY(check_caption(w, &caption[i], "caption", i));
+        FC_TRY(check_caption(w, &caption[i], "caption", i, false));
     }
     for (int i = 0; i < regions; i++) {
         FC_TRY(check_region(w, &region[i], i));
@@ -366,7 +372,7 @@ fc_status fc_store_writer_category(fc_store_writer *w, const char *name, bool is
 {
     FC_ASSERT(!w->finished);
     for (int i = 0; i < prompts; i++) {
-        FC_TRY(check_caption(w, &prompt[i], "prompt", i));
+        FC_TRY(check_caption(w, &prompt[i], "prompt", i, false));
     }
     fci_h5_lock();
     fc_status status = put_category(w, name, isthing, prompts, prompt);
