@@ -1,6 +1,5 @@
 /* The optimiser's arithmetic (Loshchilov & Hutter 2019; METHOD.md section 6). */
 #include "core/cpu/real.h"
-
 #include "core/kernel.h"
 
 #include <math.h>
@@ -10,7 +9,8 @@ enum { BLOCK = 1 << 14 }; /* values a thread takes at once; also fixes the order
 void FC_FN(adamw_fwd)(const fci_adamw_args *a, fc_arena *scratch)
 {
     (void)scratch;
-    const real decay = (real)(1.0 - a->lr * a->weight_decay), beta1 = (real)a->beta1, beta2 = (real)a->beta2;
+    const real decay = (real)(1.0 - a->lr * a->weight_decay), beta1 = (real)a->beta1,
+               beta2 = (real)a->beta2;
     const real grad_scale = (real)a->grad_scale, eps = (real)a->eps;
     const real step = (real)(a->lr / a->correction1), root = (real)(1.0 / sqrt(a->correction2));
     real *restrict p = a->p, *restrict m = a->m, *restrict v = a->v;
