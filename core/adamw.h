@@ -3,6 +3,7 @@
 #ifndef FC_CORE_ADAMW_H
 #define FC_CORE_ADAMW_H
 
+#include "core/arena.h"
 #include "core/comm.h"
 #include "core/param.h"
 
