@@ -1,8 +1,5 @@
 /* The optimiser's arithmetic (Loshchilov & Hutter 2019; METHOD.md section 6). */
 #include "core/cpu/real.h"
-#include "core/kernel.h"
-
-#include <math.h>
 
 enum { BLOCK = 1 << 14 }; /* values a thread takes at once; also fixes the order of sums */
 
@@ -20,7 +17,7 @@ void FC_FN(adamw_fwd)(const fci_adamw_args *a, fc_arena *scratch)
         real grad = g[i] * grad_scale;
         m[i] = beta1 * m[i] + (1 - beta1) * grad;
         v[i] = beta2 * v[i] + (1 - beta2) * grad * grad;
-        p[i] = p[i] * decay - step * m[i] / (FC_SQRT(v[i]) * root + eps);
+        p[i] = p[i] * decay - step * m[i] / (fci_sqrt(v[i]) * root + eps);
     }
 }
 

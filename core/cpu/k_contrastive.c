@@ -1,10 +1,7 @@
 /* Rows of one rank against all columns of the global batch, in tiles (losses/contrastive.c has the
  * mathematics). */
-#include "core/cpu/gemm.h"
-#include "core/cpu/real.h"
-#include "core/kernel.h"
 
-#include <math.h>
+#include "core/cpu/real.h"
 
 /* Rows a tile: as many as keep a tile of scores near 4 MiB. */
 static int64_t tile_rows(const fci_contrastive_args *a)
@@ -15,8 +12,8 @@ static int64_t tile_rows(const fci_contrastive_args *a)
 
 static void scores(const fci_contrastive_args *a, int64_t row, int64_t rows, real *s)
 {
-    FC_GEMM(false, true, rows, a->cols, a->width, (real)a->scale,
-            (const real *)a->own + row * a->width, a->width, a->all, a->width, 0, s, a->cols);
+    fci_gemm(false, true, rows, a->cols, a->width, (real)a->scale,
+             (const real *)a->own + row * a->width, a->width, a->all, a->width, 0, s, a->cols);
 }
 
 void FC_FN(contrastive_fwd)(const fci_contrastive_args *a, fc_arena *scratch)
@@ -38,7 +35,7 @@ void FC_FN(contrastive_fwd)(const fci_contrastive_args *a, fc_arena *scratch)
             }
             double sum = 0;
             for (int64_t j = 0; j < a->cols; j++) {
-                sum += (double)fc_exp(line[j] - largest);
+                sum += (double)fci_exp(line[j] - largest);
             }
             real lse = largest + (real)log(sum);
             ((real *)a->lse_own)[row + r] = lse;
@@ -72,8 +69,8 @@ void FC_FN(contrastive_bwd)(const fci_contrastive_args *a, fc_arena *scratch)
             real lse = lse_own[row + r], diagonal = line[own];
             double sum = -(double)diagonal;
             for (int64_t j = 0; j < a->cols; j++) {
-                real p = fc_exp(line[j] - lse);
-                real q = j >= a->other_first && j < other_end ? fc_exp(line[j] - lse_other[j]) : 0;
+                real p = fci_exp(line[j] - lse);
+                real q = j >= a->other_first && j < other_end ? fci_exp(line[j] - lse_other[j]) : 0;
                 sum += (double)p * (double)line[j];
                 line[j] = p + q;
             }
@@ -84,8 +81,8 @@ void FC_FN(contrastive_bwd)(const fci_contrastive_args *a, fc_arena *scratch)
             total += parts[r];
         }
         if (a->grad != NULL) {
-            FC_GEMM(false, false, rows, a->width, a->cols, (real)(a->factor * a->scale), s, a->cols,
-                    a->all, a->width, 1, (real *)a->grad + row * a->width, a->width);
+            fci_gemm(false, false, rows, a->width, a->cols, (real)(a->factor * a->scale), s,
+                     a->cols, a->all, a->width, 1, (real *)a->grad + row * a->width, a->width);
         }
     }
     *a->scale_grad = total;
