@@ -1,0 +1,103 @@
+/* CLIP as FineCLIP uses it: a picture tower that yields class embeddings and dense features in one
+ * pass, a text tower, and the logit scale; all parameters in one set.
+ *
+ * B pictures, R crops or regions, n = all sequences of a call, P = grid^2 patches a picture, D =
+ * embed_dim. Sources: METHOD.md sections 3 and 4. */
+#ifndef FC_MODELS_CLIP_H
+#define FC_MODELS_CLIP_H
+
+#include "core/op.h"
+#include "models/model_config.h"
+
+typedef struct fci_text fci_text;
+typedef struct fci_init_rule fci_init_rule;
+
+enum { FC_FREEZE_IMAGE = 1, FC_FREEZE_TEXT = 2, FC_FREEZE_LOGIT_SCALE = 4 };
+
+typedef struct fc_clip {
+    fc_model_config config;
+    int image_size, grid; /* input side in pixels; patches a side */
+    int64_t patches;      /* grid^2 */
+    unsigned freeze;      /* FC_FREEZE_... */
+    fc_params *params;    /* logit_scale, visual..., text... */
+    fc_tensor *logit_scale;
+    int vision_first, vision_count, text_first, text_count; /* ranges of params->items */
+
+    void *vision; /* the tower of its kind */
+    fci_text *text;
+    void *rope_cos, *rope_sin; /* (P, head width / 2) in the model's type; NULL for vit */
+    fci_init_rule *rules;      /* one a parameter */
+} fc_clip;
+
+/** Build a model whose parameters are all zero; fc_clip_init or fc_clip_load fills them.
+ *  image_size  input side in pixels, a multiple of the patch size; may differ from config's own
+ *  freeze      FC_FREEZE_... bits: those parameters get no gradient
+ *  Errors FC_USAGE image_size is no multiple of the patch size, or a width no multiple of the heads
+ */
+FC_NODISCARD fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image_size,
+                                      fc_dtype dtype, unsigned freeze);
+void fc_clip_destroy(fc_clip **m);
+
+/** Random initialisation as the published model families do it (METHOD.md section 4b). What a
+ * parameter gets depends on its name and the seed alone. */
+void fc_clip_init(fc_clip *m, uint64_t seed);
+
+/** A frozen copy of `m` for another picture size: position tables resized (bicubic), everything
+ * else equal. Shares nothing with `m`.
+ *  Errors FC_USAGE as fc_clip_create */
+FC_NODISCARD fc_status fc_clip_resized(fc_clip **out, const fc_clip *m, int image_size);
+
+/** Run the picture tower once over all sequences (pictures, then crops) and branch in the last
+ * block: class embeddings through attention, dense features through values alone.
+ *  pixels       n pictures of side image_size; borrowed until return
+ *  dense_count  dense features are wanted for sequences [0, dense_count)
+ *  class_first  class embeddings are wanted for sequences [class_first, n), class_first <=
+ *               dense_count: every sequence is wanted for something
+ *  recompute    keep only the blocks' inputs and run them again on the way back
+ *  cls          (n - class_first, D), not normalised; NULL when none is wanted
+ *  dense        (dense_count * P, D), every row of unit length; NULL when none is wanted
+ *  Grad   image parameters that have part in what is wanted: with class_first = n those of the last
+ *         block's queries and keys get none.        Ranks  local
+ *  Errors FC_BUG sizes that do not agree; otherwise the tape's first failure
+ *  Cost   last block: k for sequences with class only, q for their class tokens, MLP and head for
+ *         wanted rows
+ *  Source METHOD.md section 3; CLIPSelf (Wu et al. 2024) for the value-only path. The published
+ *         program runs the tower once for each kind. */
+FC_NODISCARD fc_status fc_clip_vision(const fc_clip *m, fc_tape *tape, const fc_pixels *pixels,
+                                      int64_t dense_count, int64_t class_first, bool recompute,
+                                      fc_tensor **cls, fc_tensor **dense);
+
+/** Run the text tower over token rows of different lengths, each cut after its end token (the first
+ * occurrence of its largest id) and packed without padding; equal rows are computed once.
+ *  tokens   ids of all rows one after another; zeros after the end token do no harm; borrowed
+ *  offsets  (rows + 1) row i is tokens[offsets[i] .. offsets[i+1])
+ *  return   (rows, D), not normalised; step memory; NULL after a failure on the tape
+ *  Grad     text parameters.            Ranks  local
+ *  Errors   FC_DATA a row that is empty, longer than context_length, or with an id outside the
+ *           vocabulary (row in the message)
+ *  Source   METHOD.md section 4; exact because of the causal mask */
+fc_tensor *fc_clip_text(const fc_clip *m, fc_tape *tape, int64_t rows, const int32_t *tokens,
+                        const int64_t *offsets, bool recompute);
+
+/** Box features: RoIAlign of normalised dense features to 1x1, then unit length.
+ *  dense   (pictures * grid^2, D)
+ *  boxes   (n, 4) x0 y0 x1 y1 as fractions of width and height; copied, no gradient
+ *  image   (n) index of the picture; copied
+ *  return  (n, D); step memory. An empty box gives zeros
+ *  Source  METHOD.md section 3 "Box feature" */
+fc_tensor *fc_clip_box_features(fc_tape *tape, fc_tensor *dense, int grid, const float *boxes,
+                                const int32_t *image, int64_t n);
+
+/** Read parameters from a safetensors file in any of the three naming schemes (FORMATS.md section
+ * 3). Position tables are resized where the model's image_size is not the configuration's own and
+ * the file's grid differs.
+ *  Errors FC_NOINPUT, FC_DATA; tensors missing, unknown or of another shape are all listed (20 at
+ *         most, with the count). The parameters are then unchanged. */
+FC_NODISCARD fc_status fc_clip_load(fc_clip *m, const char *path);
+/** Write parameters in fp32 under the names of open_clip (vit) or EVA-CLIP (eva02), with the rotary
+ * tables of the grid in use.
+ *  metadata  key, value, ... NULL; may be NULL */
+FC_NODISCARD fc_status fc_clip_save(const fc_clip *m, const char *path,
+                                    const char *const *metadata);
+
+#endif
