@@ -15,7 +15,8 @@ struct fc_grad_reduce {
     fc_comm *comm;
     bucket *buckets;
     int count, sent;
-    int *bucket_of; /* (params->count), -1: frozen */
+    int *bucket_of;   /* (params->count), -1: frozen */
+    uint8_t *touched; /* (params->count) */
     fc_status status;
 };
 
@@ -24,6 +25,7 @@ fc_grad_reduce *fc_grad_reduce_create(fc_params *params, fc_comm *comm, size_t b
     fc_grad_reduce *r = fc_alloc(1, sizeof *r);
     *r = (fc_grad_reduce){.params = params, .comm = comm};
     r->bucket_of = fc_alloc((size_t)params->count, sizeof *r->bucket_of);
+    r->touched = fc_alloc((size_t)params->count, 1);
     size_t filled = bucket_bytes;
     for (int i = params->count - 1; i >= 0; i--) {
         const fc_param *item = &params->items[i];
@@ -52,6 +54,7 @@ void fc_grad_reduce_destroy(fc_grad_reduce **r)
         (*r)->params->on_ready = NULL;
         fc_free(&(*r)->buckets);
         fc_free(&(*r)->bucket_of);
+        fc_free(&(*r)->touched);
         fc_free(r);
     }
 }
@@ -95,12 +98,27 @@ void fc_grad_reduce_begin(fc_grad_reduce *r)
     r->params->on_ready_ctx = r;
 }
 
+/* A rank without regions may not have used a parameter that others did: all must agree on who is
+ * updated. */
+static fc_status agree_on_touched(fc_grad_reduce *r)
+{
+    for (int i = 0; i < r->params->count; i++) {
+        r->touched[i] = r->params->items[i].touched;
+    }
+    FC_TRY(fc_comm_all_reduce(r->comm, r->touched, r->params->count, FC_COMM_U8, FC_COMM_MAX));
+    for (int i = 0; i < r->params->count; i++) {
+        r->params->items[i].touched = r->touched[i] != 0;
+    }
+    return FC_OK;
+}
+
 fc_status fc_grad_reduce_finish(fc_grad_reduce *r, double *waited)
 {
     double start = fc_clock_seconds();
     r->params->on_ready = NULL;
     send_ready(r, true);
     FC_TRY(r->status);
+    FC_TRY(agree_on_touched(r));
     for (int i = 0; i < r->count; i++) {
         FC_TRY(fc_comm_wait(r->comm, &r->buckets[i].request));
     }

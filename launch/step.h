@@ -1,0 +1,55 @@
+/* One training step: features, loss terms, gradients summed over ranks, update (DESIGN.md section
+ * 2). */
+#ifndef FC_LAUNCH_STEP_H
+#define FC_LAUNCH_STEP_H
+
+#include "core/adamw.h"
+#include "core/grad_reduce.h"
+#include "data/loader.h"
+#include "losses/loss.h"
+#include "models/clip.h"
+
+enum { FC_MAX_TERMS = 16 };
+
+typedef struct fc_step_term {
+    const fc_loss_def *def;
+    double weight;
+    int options;
+} fc_step_term;
+
+typedef struct fc_step_options {
+    fc_step_term terms[FC_MAX_TERMS];
+    int term_count;
+    bool local_loss, gather_with_grad;
+    bool unsynced_gradients; /* compat: no sum over ranks */
+    bool recompute;
+    int accumulate; /* micro-batches; the result does not depend on it */
+    fc_adamw_options adamw;
+} fc_step_options;
+
+typedef struct fc_step_result {
+    double loss;                /* weighted sum, of the global batch */
+    double terms[FC_MAX_TERMS]; /* unweighted */
+    double logit_scale;         /* exp of the parameter before the update */
+    double grad_norm;           /* of the reduced gradient before clipping */
+    double wait_seconds;        /* for gradients from other ranks, after backward */
+    double flops;               /* of the model, this rank, forward and backward */
+} fc_step_result;
+
+typedef struct fc_step fc_step;
+
+/** Model and communicator stay the caller's. */
+fc_step *fc_step_create(fc_clip *model, fc_comm *comm, const fc_step_options *options);
+void fc_step_destroy(fc_step **s);
+/** FC_NEED_... bits of all terms: what the loader has to bring. */
+unsigned fc_step_needs(const fc_step_options *options);
+/** Gradients of one batch into the model's parameter set, reduced over ranks. Collective. */
+FC_NODISCARD fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *result);
+/** Update at learning rate lr, then clamp logit_scale to [0, ln 100]. Collective where the
+ * optimiser is sharded. */
+FC_NODISCARD fc_status fc_step_update(fc_step *s, double lr, const fc_step_result *result);
+fc_adamw *fc_step_optimizer(fc_step *s);
+/** Bytes of saved activations, and of gradients of activations and scratch, at their peaks. */
+void fc_step_memory(const fc_step *s, int64_t *activations, int64_t *temporaries);
+
+#endif
