@@ -1,0 +1,192 @@
+/* Single items of an open store: pictures, crops, tokens, boxes, sentences. */
+#include "core/memory.h"
+#include "data/store_files.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+fc_status fci_store_item(const fci_h5_dataset *of, const uint64_t *offsets, int64_t i,
+                         int64_t *first, int64_t *count)
+{
+    uint64_t begin = offsets[i], end = offsets[i + 1];
+    if (begin > end || end > (uint64_t)of->rows) {
+        return FC_FAIL(FC_DATA, "item %lld of %s has wrong offsets (%llu to %llu of %lld)",
+                       (long long)i, of->where, (unsigned long long)begin, (unsigned long long)end,
+                       (long long)of->rows);
+    }
+    *first = (int64_t)begin;
+    *count = (int64_t)(end - begin);
+    return FC_OK;
+}
+
+/* Bytes of item i, heap. */
+static fc_status read_bytes(const fci_h5_dataset *of, const uint64_t *offsets, int64_t i,
+                            uint8_t **bytes, size_t *count)
+{
+    int64_t first, rows;
+    *bytes = NULL;
+    FC_TRY(fci_store_item(of, offsets, i, &first, &rows));
+    void *p = NULL;
+    FC_TRY(fc_try_alloc(&p, (size_t)rows, 1, of->where));
+    *bytes = p;
+    *count = (size_t)rows;
+    fci_h5_lock();
+    fc_status status = fci_h5_read(of, first, rows, *bytes);
+    fci_h5_unlock();
+    return status;
+}
+
+/* Decode item i; what: "picture" or "crop". width, height: what the store says it is. */
+static fc_status read_picture(const fci_h5_dataset *of, const uint64_t *offsets, int64_t i,
+                              const char *what, fc_codec codec, int width, int height,
+                              fc_picture *out)
+{
+    *out = (fc_picture){0};
+    uint8_t *bytes;
+    size_t count = 0;
+    fc_status status = read_bytes(of, offsets, i, &bytes, &count);
+    if (status == FC_OK) {
+        out->width = width;
+        out->height = height;
+        status = fc_picture_decode(out, codec, bytes, count);
+        if (status != FC_OK) {
+            char inner[1024];
+            snprintf(inner, sizeof inner, "%s", fc_error_message());
+            status = FC_FAIL(status, "%s %lld does not decode in %s: %s", what, (long long)i,
+                             of->where, inner);
+        } else if (out->width != width || out->height != height) {
+            status = FC_FAIL(FC_DATA, "%s %lld is %d x %d, not %d x %d as stored, in %s", what,
+                             (long long)i, out->width, out->height, width, height, of->where);
+        }
+    }
+    fc_free(&bytes);
+    if (status != FC_OK) {
+        fc_picture_free(out);
+    }
+    return status;
+}
+
+fc_status fc_store_picture(fc_store *s, int64_t image, fc_picture *out)
+{
+    FC_ASSERT(image >= 0 && image < s->images);
+    FC_TRY(read_picture(&s->files->bytes, s->image_offsets, image, "picture", s->codec,
+                        s->width[image], s->height[image], out));
+    return FC_OK;
+}
+
+fc_status fc_store_crop(fc_store *s, int64_t region, fc_picture *out)
+{
+    FC_ASSERT(s->has_crops && region >= 0 && region < s->regions);
+    FC_TRY(read_picture(&s->files->crop_bytes, s->crop_offsets, region, "crop", s->crop_codec,
+                        s->crop_width[region], s->crop_height[region], out));
+    return FC_OK;
+}
+
+fc_status fci_store_token_count(const fc_store *s, fc_token_set set, int64_t item, int64_t *count)
+{
+    const struct fci_store_files *f = s->files;
+    FC_ASSERT(item >= 0 && item < f->items[set]);
+    *count = 0;
+    if (f->tokens[set].where == NULL) { /* regions of a store without region captions */
+        return FC_OK;
+    }
+    int64_t first;
+    return fci_store_item(&f->tokens[set], f->offsets[set], item, &first, count);
+}
+
+fc_status fc_store_tokens(fc_store *s, fc_token_set set, int64_t item, int vocab, int max,
+                          int32_t *ids, int *count)
+{
+    int64_t first, rows;
+    const fci_h5_dataset *d = &s->files->tokens[set];
+    *count = 0;
+    FC_TRY(fci_store_token_count(s, set, item, &rows));
+    if (rows == 0 && set == FC_REGION_TOKENS) {
+        return FC_OK;
+    }
+    if (rows < 2) {
+        return FC_FAIL(FC_DATA, "item %lld has %lld ids, it needs a start and an end, in %s",
+                       (long long)item, (long long)rows, d->where);
+    }
+    if (rows > max) {
+        return FC_FAIL(FC_DATA, "item %lld has %lld ids, at most %d are allowed, in %s",
+                       (long long)item, (long long)rows, max, d->where);
+    }
+    FC_TRY(fci_store_item(d, s->files->offsets[set], item, &first, &rows));
+    fci_h5_lock();
+    fc_status status = fci_h5_read(d, first, rows, ids);
+    fci_h5_unlock();
+    FC_TRY(status);
+    for (int64_t i = 0; i < rows; i++) {
+        if (ids[i] < 0 || ids[i] >= vocab) {
+            return FC_FAIL(FC_DATA, "token %lld of item %lld outside vocabulary (%d of %d) in %s",
+                           (long long)i, (long long)item, ids[i], vocab, d->where);
+        }
+    }
+    *count = (int)rows;
+    return FC_OK;
+}
+
+fc_status fc_store_check_box(const fc_store *s, int64_t region, int64_t image)
+{
+    FC_ASSERT(region >= 0 && region < s->regions && image >= 0 && image < s->images);
+    const float *b = &s->boxes[4 * region];
+    const int side[4] = {0, 0, s->width[image], s->height[image]};
+    for (int k = 0; k < 4; k++) {
+        if (!isfinite(b[k])) {
+            return FC_FAIL(FC_DATA, "box %lld is not finite (%g %g %g %g) in %s:/regions/boxes",
+                           (long long)region, (double)b[0], (double)b[1], (double)b[2],
+                           (double)b[3], s->path);
+        }
+    }
+    static const char *const name[4] = {"x0", "y0", "x1", "y1"};
+    static const char *const bound[4] = {"< left", "< top", "> w", "> h"};
+    for (int k = 0; k < 4; k++) {
+        double excess = k < 2 ? -(double)b[k] : (double)b[k] - side[k];
+        if (excess > 0.5) {
+            return FC_FAIL(FC_DATA,
+                           "box %lld outside image (%s=%g %s=%d) in %s:/regions/boxes (image %lld)",
+                           (long long)region, name[k], (double)b[k], bound[k], side[k], s->path,
+                           (long long)image);
+        }
+    }
+    if (!(b[2] > b[0] && b[3] > b[1])) {
+        return FC_FAIL(FC_DATA, "box %lld is empty (%g %g %g %g) in %s:/regions/boxes",
+                       (long long)region, (double)b[0], (double)b[1], (double)b[2], (double)b[3],
+                       s->path);
+    }
+    return FC_OK;
+}
+
+/* Sentences are rare (explain, inspect), so their datasets are opened when first asked for. */
+static fc_status text_locked(fc_store *s, int slot, const char *dataset, int64_t index, char **out)
+{
+    fci_h5_dataset *d = &s->files->text[slot];
+    if (d->where == NULL) {
+        char path[32];
+        snprintf(path, sizeof path, "/%s", dataset);
+        if (!fci_h5_exists(s->files->file, path)) {
+            return FC_OK;
+        }
+        FC_TRY(fci_h5_open_strings(d, s->files->file, s->path, s->files->file_bytes, path));
+    }
+    FC_TRY(fci_h5_read_strings(d, index, 1, out));
+    return FC_OK;
+}
+
+fc_status fc_store_text(fc_store *s, const char *dataset, int64_t index, char **out)
+{
+    static const char *const known[FCI_STORE_TEXTS] = {"images/name", "captions/text",
+                                                       "regions/text"};
+    *out = NULL;
+    for (int slot = 0; slot < FCI_STORE_TEXTS; slot++) {
+        if (strcmp(dataset, known[slot]) == 0) {
+            fci_h5_lock();
+            fc_status status = text_locked(s, slot, dataset, index, out);
+            fci_h5_unlock();
+            return status;
+        }
+    }
+    return FC_FAIL(FC_BUG, "%s is no dataset of sentences", dataset);
+}
