@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds and runs all tests; the last lines are ctest's summary.
+#
+#   tests/run.sh                  all tests on the release build (folder build)
+#   tests/run.sh --sanitize       before it, all but the multi-rank tests on an address+undefined sanitizer build (build-asan)
+#   tests/run.sh -L golden        anything else goes to ctest: -L LABEL, -R NAME, -V ...
+#
+# Fails when a test fails, when none ran, and when one was skipped that does not need a GPU.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+sanitize=false
+arguments=()
+for argument in "$@"; do
+    case $argument in
+        --sanitize) sanitize=true ;;
+        -h | --help)
+            sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            exit 0
+            ;;
+        *) arguments+=("$argument") ;;
+    esac
+done
+
+# $1 build folder, then arguments of ctest.
+run_tests() {
+    local folder=$1 status=0
+    shift
+    rm -f "$folder/tests.xml"
+    ctest --test-dir "$folder" --parallel "$(nproc)" --no-tests=error --output-on-failure \
+        --output-junit "$PWD/$folder/tests.xml" "$@" </dev/null || status=$?
+    python3 tests/skips.py "$folder" || status=1
+    return "$status"
+}
+
+launch/setup.sh
+. launch/local_mpi.sh
+launch/build.sh build all
+
+status=0
+if $sanitize; then
+    launch/build.sh build-asan all --preset asan-ubsan
+    # Sanitizers and Open MPI's own memory tricks do not go together well, and lint has nothing to gain.
+    run_tests build-asan --label-exclude '^(mpi|gpu|meta)$' --exclude-regex '\.np[0-9]+$' "${arguments[@]}" || status=1
+fi
+run_tests build "${arguments[@]}" || status=1
+exit "$status"
