@@ -1,0 +1,116 @@
+/* Activations of the MLPs. */
+#include "core/cpu/threads.h"
+
+static const real INV_SQRT_2PI = (real)0.39894228040143267794;
+static const real QUICK = (real)1.702;
+
+void FC_FN(gelu_fwd)(const fci_gelu_args *a, fc_arena *scratch)
+{
+    (void)scratch;
+    const real *restrict x = a->x;
+    real *restrict y = a->y;
+    if (a->quick) {
+#pragma omp parallel for simd schedule(static)
+        for (int64_t i = 0; i < a->count; i++) {
+            y[i] = x[i] * fci_sigmoid(QUICK * x[i]);
+        }
+        return;
+    }
+#pragma omp parallel for simd schedule(static)
+    for (int64_t i = 0; i < a->count; i++) {
+        real density;
+        y[i] = x[i] * fci_normal(x[i], &density);
+    }
+}
+
+static inline real slope(real x)
+{
+    real density;
+    const real phi = fci_normal(x, &density);
+    return fci_fma(x * INV_SQRT_2PI, density, phi);
+}
+
+static inline real quick_slope(real x)
+{
+    const real s = fci_sigmoid(QUICK * x);
+    return s * (1 + QUICK * x * (1 - s));
+}
+
+/* dy and dx may be one buffer, so no restrict here. */
+void FC_FN(gelu_bwd)(const fci_gelu_args *a, fc_arena *scratch)
+{
+    (void)scratch;
+    const real *x = a->x, *dy = a->dy;
+    real *dx = a->dx.at;
+    if (dx == NULL) {
+        return;
+    }
+    if (!a->dx.add) {
+        if (a->quick) {
+#pragma omp parallel for simd schedule(static)
+            for (int64_t i = 0; i < a->count; i++) {
+                dx[i] = dy[i] * quick_slope(x[i]);
+            }
+        } else {
+#pragma omp parallel for simd schedule(static)
+            for (int64_t i = 0; i < a->count; i++) {
+                dx[i] = dy[i] * slope(x[i]);
+            }
+        }
+    } else if (a->quick) {
+#pragma omp parallel for simd schedule(static)
+        for (int64_t i = 0; i < a->count; i++) {
+            dx[i] = dx[i] + dy[i] * quick_slope(x[i]);
+        }
+    } else {
+#pragma omp parallel for simd schedule(static)
+        for (int64_t i = 0; i < a->count; i++) {
+            dx[i] = dx[i] + dy[i] * slope(x[i]);
+        }
+    }
+}
+
+void FC_FN(swiglu_fwd)(const fci_swiglu_args *args, fc_arena *scratch)
+{
+    (void)scratch;
+    const int64_t n = args->cols;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < args->rows; i++) {
+        const real *restrict a = (const real *)args->ab + i * 2 * n, *restrict b = a + n;
+        real *restrict y = (real *)args->y + i * n;
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            y[j] = a[j] * fci_sigmoid(a[j]) * b[j];
+        }
+    }
+}
+
+void FC_FN(swiglu_bwd)(const fci_swiglu_args *args, fc_arena *scratch)
+{
+    (void)scratch;
+    const int64_t n = args->cols;
+    if (args->dab.at == NULL) {
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < args->rows; i++) {
+        const real *restrict a = (const real *)args->ab + i * 2 * n, *restrict b = a + n;
+        const real *restrict dy = (const real *)args->dy + i * n;
+        real *restrict da = (real *)args->dab.at + i * 2 * n, *restrict db = da + n;
+        if (args->dab.add) {
+#pragma omp simd
+            for (int64_t j = 0; j < n; j++) {
+                const real s = fci_sigmoid(a[j]);
+                da[j] += dy[j] * b[j] * s * (1 + a[j] * (1 - s));
+                db[j] += dy[j] * a[j] * s;
+            }
+        } else {
+#pragma omp simd
+            for (int64_t j = 0; j < n; j++) {
+                const real s = fci_sigmoid(a[j]);
+                da[j] = dy[j] * b[j] * s * (1 + a[j] * (1 - s));
+                db[j] = dy[j] * a[j] * s;
+            }
+        }
+    }
+}

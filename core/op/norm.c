@@ -1,0 +1,82 @@
+#include "core/op/shared.h"
+
+typedef struct layernorm_ctx {
+    fc_tensor *x, *gain, *bias, *y;
+    fci_layernorm_args args;
+} layernorm_ctx;
+
+static void layernorm_backward(fc_tape *tape, void *ctx)
+{
+    layernorm_ctx *c = ctx;
+    c->args.dy = c->y->grad;
+    c->args.dx = fci_op_grad_in_place(tape, c->x, c->y);
+    c->args.dgain = fci_op_grad(tape, c->gain);
+    c->args.dbias = fci_op_grad(tape, c->bias);
+    FCI_RUN(tape, layernorm_bwd, &c->args);
+}
+
+fc_tensor *fc_layernorm(fc_tape *tape, fc_tensor *x, fc_tensor *gain, fc_tensor *bias, double eps)
+{
+    fc_tensor *inputs[3] = {x, gain, bias};
+    if (x == NULL || gain == NULL || bias == NULL || !fci_op_ready(tape, "layernorm", 3, inputs)) {
+        return NULL;
+    }
+    if (fc_tensor_count(gain) != x->cols) {
+        return fci_op_misfit(tape, "layernorm", "gain", gain, "x", x);
+    }
+    if (fc_tensor_count(bias) != x->cols) {
+        return fci_op_misfit(tape, "layernorm", "bias", bias, "x", x);
+    }
+    const bool needs_grad = fci_needs_grad(tape, 3, inputs);
+    const size_t bytes = (size_t)x->rows * fc_dtype_bytes(x->dtype);
+    fc_tensor *y = fc_tape_matrix(tape, x->rows, x->cols, needs_grad);
+    fci_layernorm_args args = {.rows = x->rows,
+                               .cols = x->cols,
+                               .eps = eps,
+                               .x = x->data,
+                               .gain = gain->data,
+                               .bias = bias->data,
+                               .y = y->data,
+                               .mean = needs_grad ? fc_tape_alloc(tape, bytes) : NULL,
+                               .rstd = needs_grad ? fc_tape_alloc(tape, bytes) : NULL};
+    FCI_RUN(tape, layernorm_fwd, &args);
+    layernorm_ctx *c = fci_tape_node(tape, layernorm_backward, sizeof *c, y, 3, inputs);
+    if (c != NULL) {
+        *c = (layernorm_ctx){x, gain, bias, y, args};
+    }
+    return y;
+}
+
+typedef struct l2norm_ctx {
+    fc_tensor *x, *y;
+    fci_l2norm_args args;
+} l2norm_ctx;
+
+static void l2norm_backward(fc_tape *tape, void *ctx)
+{
+    l2norm_ctx *c = ctx;
+    c->args.dy = c->y->grad;
+    c->args.dx = fci_op_grad_in_place(tape, c->x, c->y);
+    FCI_RUN(tape, l2norm_bwd, &c->args);
+}
+
+fc_tensor *fc_l2norm(fc_tape *tape, fc_tensor *x)
+{
+    if (x == NULL || !fci_op_ready(tape, "l2norm", 1, &x)) {
+        return NULL;
+    }
+    const bool needs_grad = fci_needs_grad(tape, 1, &x);
+    const size_t bytes = (size_t)x->rows * fc_dtype_bytes(x->dtype);
+    fc_tensor *y = fc_tape_matrix(tape, x->rows, x->cols, needs_grad);
+    fci_l2norm_args args = {.rows = x->rows,
+                            .cols = x->cols,
+                            .x = x->data,
+                            .y = y->data,
+                            .norm = needs_grad ? fc_tape_alloc(tape, bytes) : NULL};
+    FCI_RUN(tape, l2norm_fwd, &args);
+    l2norm_ctx *c = fci_tape_node(tape, l2norm_backward, sizeof *c, y, 1, &x);
+    if (c != NULL) {
+        *c = (l2norm_ctx){x, y, args};
+    }
+    return y;
+}

@@ -1,0 +1,52 @@
+#include "core/op/shared.h"
+
+#include <string.h>
+
+bool fci_op_ready(fc_tape *tape, const char *op, int inputs, fc_tensor *const *input)
+{
+    if (fc_tape_status(tape) != FC_OK) {
+        return false;
+    }
+    for (int i = 0; i < inputs; i++) {
+        if (input[i] != NULL && input[i]->dtype != fc_tape_dtype(tape)) {
+            (void)fci_tape_fail(tape, FC_BUG, "%s: input %d is not of the tape's type", op, i);
+            return false;
+        }
+    }
+    return true;
+}
+
+void *fci_op_misfit(fc_tape *tape, const char *op, const char *a_name, const fc_tensor *a,
+                    const char *b_name, const fc_tensor *b)
+{
+    return fci_tape_fail(tape, FC_BUG, "%s: %s (%lld,%lld) does not fit %s (%lld,%lld)", op, a_name,
+                         (long long)a->rows, (long long)a->cols, b_name, (long long)b->rows,
+                         (long long)b->cols);
+}
+
+fci_out fci_op_grad_in_place(fc_tape *tape, fc_tensor *x, fc_tensor *y)
+{
+    if (fci_grad_steal(tape, x, y)) {
+        return (fci_out){.at = x->grad};
+    }
+    return fci_op_grad(tape, x);
+}
+
+void fci_op_pass_grad(fc_tape *tape, fc_tensor *x, fc_tensor *y)
+{
+    const void *dy = y->grad;
+    if (fci_grad_steal(tape, x, y)) {
+        return;
+    }
+    fci_add_args args = {.count = fc_tensor_count(y), .x = dy, .y = fci_op_grad(tape, x)};
+    FCI_RUN(tape, add_fwd, &args);
+}
+
+void *fci_op_copy(fc_tape *tape, const void *from, size_t bytes)
+{
+    void *to = fc_tape_alloc(tape, bytes);
+    if (bytes > 0) {
+        memcpy(to, from, bytes);
+    }
+    return to;
+}
