@@ -59,6 +59,10 @@ FC_NODISCARD fc_status fc_resize(const fc_picture *in, fc_rect from, fc_filter f
  * METHOD.md section 2. */
 fc_rect fc_crop_rect(const float box[4], double scale, int width, int height);
 
+/** Size of a width x height picture whose longest side becomes `size` with the aspect kept (each
+ * side at least 1). */
+void fc_picture_longest(int width, int height, int size, int *new_width, int *new_height);
+
 /** The three ways a whole picture becomes S x S (out: (S,S,3) u8). squash: aspect not kept,
  * bilinear. center_crop: CLIP's protocol, short side to S, bicubic, centre crop. longest: longest
  * side to S keeping the aspect (bilinear), the rest black at right and bottom (COMPARED.md A2);

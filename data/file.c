@@ -1,0 +1,70 @@
+#include "data/file.h"
+
+#include "core/memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+fc_status fci_file_read(const char *path, uint8_t **bytes, size_t *count)
+{
+    *bytes = NULL;
+    *count = 0;
+    FILE *f = fopen(path, "rb");
+    if (f == NULL) {
+        return FC_FAIL(FC_NOINPUT, "%s: %s", path, strerror(errno));
+    }
+    fc_status status = FC_OK;
+    struct stat about;
+    if (fstat(fileno(f), &about) != 0 || !S_ISREG(about.st_mode)) {
+        status = FC_FAIL(FC_NOINPUT, "%s: not a file", path);
+        goto done;
+    }
+    size_t size = (size_t)about.st_size;
+    FC_TRY_GOTO(status, fc_try_alloc((void **)bytes, size + 1, 1, path), done);
+    if (fread(*bytes, 1, size, f) != size) {
+        status = FC_FAIL(FC_NOINPUT, "%s: cannot be read: %s", path, strerror(errno));
+        fc_free(bytes);
+        goto done;
+    }
+    *count = size;
+done:
+    fclose(f);
+    return status;
+}
+
+fc_status fci_file_write(const char *path, const uint8_t *bytes, size_t count)
+{
+    FILE *f = fopen(path, "wb");
+    if (f == NULL) {
+        return FC_FAIL(FC_RUNTIME, "%s: cannot be written: %s", path, strerror(errno));
+    }
+    bool whole = fwrite(bytes, 1, count, f) == count;
+    int reason = errno;
+    if (fclose(f) != 0 && whole) {
+        whole = false;
+        reason = errno;
+    }
+    return whole ? FC_OK : FC_FAIL(FC_RUNTIME, "%s: cannot be written: %s", path, strerror(reason));
+}
+
+fc_status fci_file_make_folder(const char *path)
+{
+    fc_status status = FC_OK;
+    char *folder = fc_strdup(path);
+    for (char *p = folder + 1; *folder != '\0' && *p != '\0'; p++) {
+        if (*p != '/') {
+            continue;
+        }
+        *p = '\0';
+        if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
+            status =
+                FC_FAIL(FC_NOINPUT, "%s: this folder cannot be made: %s", folder, strerror(errno));
+            break;
+        }
+        *p = '/';
+    }
+    fc_free(&folder);
+    return status;
+}

@@ -1,0 +1,61 @@
+#include "data/prepare.h"
+
+#include "core/yaml.h"
+#include "launch/verbs.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: fineclip prepare RECIPE.yaml [key=value ...]\n"
+    "\n"
+    "Make an HDF5 store out of pictures, annotations and captions. The recipe's keys:\n"
+    "\n"
+    "  output: data/coco_train2017.h5         the store; its folder is made where it is missing\n"
+    "  source: coco                           coco | synthetic\n"
+    "\n"
+    "source: synthetic\n"
+    "  synthetic: {images: 2000, seed: 1}     options of the made-up scenes\n"
+    "\n"
+    "source: coco\n"
+    "  root: coco                             folder the next five are relative to (default: "
+    "here)\n"
+    "  images: train2017                      folder of the pictures\n"
+    "  captions: FILE.json                    COCO captions                        (optional)\n"
+    "  instances: FILE.json                   COCO boxes and categories, no crowds (optional)\n"
+    "  panoptic: {json: FILE, masks: FOLDER}  COCO panoptic; beside `instances` it adds the stuff "
+    "(optional)\n"
+    "  region_captions: FILE.json             {\"FILE.jpg_X_Y_W_H.jpg\": \"sentence\"} (optional)\n"
+    "  vocabulary: FILE                       bpe_simple_vocab_16e6.txt.gz (default: beside the "
+    "store)\n"
+    "  context_length: 77                     longer token rows are cut\n"
+    "  prompts: ensemble                      ensemble | none | a file of templates with {} and "
+    "{article}\n"
+    "  picture: {size: original, pixels: N, codec: jpeg, quality: 95}     size: original | squash "
+    "| longest\n"
+    "  crops: {size: 224, scale: 1.5, codec: jpeg, quality: 95}           or none\n"
+    "  text: true                             keep the sentences beside the tokens\n"
+    "  max_bad_fraction: 0.001                pictures that may be missing or damaged before it is "
+    "an error\n";
+
+fc_status fc_verb_prepare(int argc, char **argv)
+{
+    if (argc < 2) {
+        return FC_FAIL(FC_USAGE,
+                       "prepare needs a recipe: fineclip prepare RECIPE.yaml [key=value ...]");
+    }
+    if (strcmp(argv[1], "--help") == 0) {
+        fputs(help, stdout);
+        return FC_OK;
+    }
+    fc_yaml *recipe = NULL;
+    FC_TRY(fc_yaml_load(&recipe, argv[1]));
+    fc_status status = FC_OK;
+    for (int i = 2; i < argc; i++) {
+        FC_TRY_GOTO(status, fc_yaml_override(recipe, argv[i]), done);
+    }
+    FC_TRY_GOTO(status, fc_prepare(recipe), done);
+done:
+    fc_yaml_destroy(&recipe);
+    return status;
+}

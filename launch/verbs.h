@@ -1,0 +1,11 @@
+/* The commands of `fineclip`. argv[0] is the command's own word, the rest its arguments. */
+#ifndef FC_LAUNCH_VERBS_H
+#define FC_LAUNCH_VERBS_H
+
+#include "core/status.h"
+
+/** `fineclip prepare RECIPE.yaml [key=value ...]`: make a store; `--help` prints the recipe's keys.
+ */
+FC_NODISCARD fc_status fc_verb_prepare(int argc, char **argv);
+
+#endif
