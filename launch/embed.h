@@ -1,0 +1,44 @@
+/* Embeddings of what a store holds, shared over ranks: fixed chunks of items go to ranks in turn,
+ * so that what is computed does not depend on how many ranks there are. */
+#ifndef FC_LAUNCH_EMBED_H
+#define FC_LAUNCH_EMBED_H
+
+#include "core/comm.h"
+#include "data/store.h"
+#include "models/clip.h"
+
+typedef struct fc_embedder {
+    const fc_clip *model;
+    fc_comm *comm;
+    fc_tape *tape; /* not recording */
+    fc_store *store;
+    fc_fit fit;
+    void (*progress)(void *ctx, int64_t done,
+                     int64_t total); /* NULL: none; called with this rank's share */
+    void *progress_ctx;
+} fc_embedder;
+
+/** Text embeddings (count, D) of items [0, count) of a token set, L2-normalised, model's type;
+ * every rank gets all. `out` is heap (fc_free). Collective. Items without tokens give zeros. */
+FC_NODISCARD fc_status fc_embed_texts(const fc_embedder *e, fc_token_set set, int64_t count,
+                                      void **out);
+/** Picture embeddings (images, D) of the whole store, L2-normalised; every rank gets all; heap.
+ * Collective. */
+FC_NODISCARD fc_status fc_embed_pictures(const fc_embedder *e, void **out);
+
+/** Box features of one chunk of pictures: `count` boxes of store rows `region[i]`, for the pictures
+ * [first, first + images). */
+typedef struct fc_box_chunk {
+    int64_t first, images;
+    int64_t count;
+    const int64_t *region;
+    const fc_tensor *features; /* (count, D), unit length, valid until the visitor returns */
+} fc_box_chunk;
+/** Visit the box features of every region for which keep() is true, chunk by chunk, this rank's
+ * chunks only. */
+FC_NODISCARD fc_status fc_embed_boxes(const fc_embedder *e,
+                                      bool (*keep)(const fc_store *s, int64_t region),
+                                      fc_status (*visit)(void *ctx, const fc_box_chunk *chunk),
+                                      void *ctx);
+
+#endif

@@ -1,0 +1,146 @@
+#include "core/kernel.h"
+#include "core/memory.h"
+#include "launch/evaluate.h"
+#include "launch/ranking.h"
+
+#include <math.h>
+
+static const double MIN_SIDE = 8, MAX_SIDE = 1024;
+
+typedef struct tally {
+    const fc_store *store;
+    const void *classes; /* (K,D) */
+    int64_t *counts;     /* (3,K): boxes, top-1 hits, top-5 hits */
+    void *scores;
+    int64_t capacity;
+    fc_arena *scratch;
+} tally;
+
+static bool is_tested(const fc_store *s, int64_t region)
+{
+    const float *box = s->boxes + 4 * region;
+    double area = ((double)box[2] - (double)box[0]) * ((double)box[3] - (double)box[1]);
+    return s->category[region] >= 0 && area >= MIN_SIDE * MIN_SIDE && area <= MAX_SIDE * MAX_SIDE;
+}
+
+static fc_status count_hits(void *ctx, const fc_box_chunk *chunk)
+{
+    tally *t = ctx;
+    int64_t classes = t->store->categories;
+    fc_dtype dtype = chunk->features->dtype;
+    if (chunk->count > t->capacity) {
+        t->capacity = 2 * chunk->count;
+        t->scores = fc_realloc(t->scores, (size_t)(t->capacity * classes), fc_dtype_bytes(dtype));
+    }
+    fci_scores_args args = {.rows = chunk->count,
+                            .cols = classes,
+                            .width = chunk->features->cols,
+                            .a = chunk->features->data,
+                            .b = t->classes,
+                            .y = t->scores};
+    fci_kernels_cpu(dtype)->scores_fwd(&args, t->scratch);
+    for (int64_t i = 0; i < chunk->count; i++) {
+        int64_t label = t->store->category[chunk->region[i]];
+        int64_t place = fci_place_of(t->scores, dtype, i, classes, label);
+        t->counts[label]++;
+        t->counts[classes + label] += place < 1;
+        t->counts[2 * classes + label] += place < 5;
+    }
+    return FC_OK;
+}
+
+/* (K,D): the normalised mean over a category's prompts. */
+static fc_status class_embeddings(const fc_embedder *e, void **out)
+{
+    const fc_store *s = e->store;
+    int64_t width = e->model->config.embed_dim;
+    fc_dtype dtype = e->model->params->dtype;
+    void *prompts;
+    FC_TRY(fc_embed_texts(e, FC_PROMPT_TOKENS, s->prompts, &prompts));
+    *out = fc_alloc((size_t)(s->categories * width), fc_dtype_bytes(dtype));
+    for (int64_t k = 0; k < s->categories; k++) {
+        double norm = 0;
+        int64_t first = (int64_t)s->category_offsets[k], end = (int64_t)s->category_offsets[k + 1];
+        for (int pass = 0; pass < 2; pass++) {
+            double scale = pass == 0 ? 1 : 1 / fmax(sqrt(norm), 1e-12);
+            for (int64_t d = 0; d < width; d++) {
+                double sum = 0;
+                for (int64_t p = first; p < end; p++) {
+                    sum += fci_value_at(prompts, dtype, p * width + d);
+                }
+                sum /= end > first ? (double)(end - first) : 1;
+                norm += pass == 0 ? sum * sum : 0;
+                if (dtype == FC_F64) {
+                    ((double *)*out)[k * width + d] = sum * scale;
+                } else {
+                    ((float *)*out)[k * width + d] = (float)(sum * scale);
+                }
+            }
+        }
+    }
+    fc_free(&prompts);
+    return FC_OK;
+}
+
+static void summarise(const int64_t *counts, int64_t classes, fc_box_result *out)
+{
+    int64_t occurring = 0, hits1 = 0, hits5 = 0;
+    *out = (fc_box_result){.categories = classes};
+    out->per_category_top1 = fc_alloc((size_t)classes, sizeof(double));
+    out->per_category_regions = fc_alloc((size_t)classes, sizeof(int64_t));
+    for (int64_t k = 0; k < classes; k++) {
+        int64_t n = counts[k];
+        out->per_category_regions[k] = n;
+        out->per_category_top1[k] = NAN;
+        if (n > 0) {
+            out->per_category_top1[k] = (double)counts[classes + k] / (double)n;
+            out->top1 += out->per_category_top1[k];
+            out->top5 += (double)counts[2 * classes + k] / (double)n;
+            occurring++;
+            out->regions += n;
+            hits1 += counts[classes + k];
+            hits5 += counts[2 * classes + k];
+        }
+    }
+    out->top1 = occurring > 0 ? out->top1 / (double)occurring : NAN;
+    out->top5 = occurring > 0 ? out->top5 / (double)occurring : NAN;
+    out->micro_top1 = out->regions > 0 ? (double)hits1 / (double)out->regions : NAN;
+    out->micro_top5 = out->regions > 0 ? (double)hits5 / (double)out->regions : NAN;
+}
+
+fc_status fc_eval_boxes(const fc_embedder *e, fc_box_result *out)
+{
+    const fc_store *s = e->store;
+    if (s->region_of == NULL || s->category == NULL || s->categories == 0 || s->prompts == 0) {
+        return FC_FAIL(
+            FC_DATA,
+            "%s: box classification needs regions with categories and the categories' prompts; "
+            "this store lacks them (make it with `instances` and `prompts` in the recipe)",
+            s->path);
+    }
+    tally t = {.store = s, .scratch = fc_arena_create()};
+    void *classes = NULL;
+    t.counts = fc_alloc((size_t)(3 * s->categories), sizeof *t.counts);
+    fc_status status = class_embeddings(e, &classes);
+    t.classes = classes;
+    if (status == FC_OK) {
+        status = fc_embed_boxes(e, is_tested, count_hits, &t);
+    }
+    if (status == FC_OK) {
+        status = fc_comm_all_reduce(e->comm, t.counts, 3 * s->categories, FC_COMM_I64, FC_COMM_SUM);
+    }
+    if (status == FC_OK) {
+        summarise(t.counts, s->categories, out);
+    }
+    fc_free(&classes);
+    fc_free(&t.counts);
+    fc_free(&t.scores);
+    fc_arena_destroy(&t.scratch);
+    return status;
+}
+
+void fc_box_result_free(fc_box_result *r)
+{
+    fc_free(&r->per_category_top1);
+    fc_free(&r->per_category_regions);
+}
