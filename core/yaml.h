@@ -29,6 +29,10 @@ FC_NODISCARD fc_status fc_yaml_merge(fc_yaml *root, const fc_yaml *over);
 /** Set one key by dotted path: "train.batch_size=16"; the value is parsed as YAML. Errors call it
  * `command line`. */
 FC_NODISCARD fc_status fc_yaml_override(fc_yaml *root, const char *assignment);
+/** Put a copy of a node, or a text that is never taken for a number, at a dotted path; mappings on
+ * the way are made. */
+FC_NODISCARD fc_status fc_yaml_put(fc_yaml *root, const char *path, const fc_yaml *value);
+FC_NODISCARD fc_status fc_yaml_put_text(fc_yaml *root, const char *path, const char *text);
 /** Replace every "${name}" in scalars by `value`. */
 FC_NODISCARD fc_status fc_yaml_expand(fc_yaml *root, const char *name, const char *value);
 
@@ -58,6 +62,11 @@ FC_NODISCARD fc_status fc_yaml_choice(const fc_yaml *node, const char *const *wo
 
 /** FC_USAGE with "file:line: key: " in front of the message. */
 FC_NODISCARD fc_status fc_yaml_error(const fc_yaml *node, const char *fmt, ...) FC_PRINTF(2, 3);
+/** The same with another code, e.g. FC_NOINPUT for a file that a key names. */
+FC_NODISCARD fc_status fc_yaml_fail(fc_status code, const fc_yaml *node, const char *fmt, ...)
+    FC_PRINTF(3, 4);
+/** Take a node and all below it as read: somebody else will look at it. */
+void fc_yaml_mark_read(const fc_yaml *node);
 /** The first key under `root` that nothing has read is an error, with the nearest of `known`
  * (NULL-terminated dotted paths; may be NULL) or of the keys that were asked for in the same
  * mapping as a suggestion. */
