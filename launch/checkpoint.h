@@ -1,0 +1,36 @@
+/* Checkpoints (FORMATS.md section 5): the model alone for use elsewhere, and the state resuming
+ * needs. Files are whole or absent: written under another name and renamed. */
+#ifndef FC_LAUNCH_CHECKPOINT_H
+#define FC_LAUNCH_CHECKPOINT_H
+
+#include "core/adamw.h"
+#include "models/clip.h"
+
+/* Where a run stands; goes into the state's metadata. */
+typedef struct fc_checkpoint_position {
+    int64_t step;         /* updates done */
+    int64_t global_batch; /* images a step */
+    double epoch;
+    double epoch_seconds; /* already spent in the epoch under way */
+} fc_checkpoint_position;
+
+/** Write <folder>/epoch_<epoch>.safetensors. Rank 0 writes; the call is collective and fails
+ * everywhere if it fails there. */
+FC_NODISCARD fc_status fc_checkpoint_save_model(const char *folder, const fc_clip *model,
+                                                int64_t epoch, fc_comm *comm);
+
+/** Write <folder>/state_<step>.safetensors: parameters, moments and update counts in full
+ * precision, with a checksum; then remove all but the newest `keep` states. Collective. */
+FC_NODISCARD fc_status fc_checkpoint_save_state(const char *folder, const fc_clip *model,
+                                                fc_adamw *adamw, fc_comm *comm,
+                                                const fc_checkpoint_position *position, int keep);
+
+/** Newest whole state in `folder`; damaged ones are named in a warning and passed over. *path NULL:
+ * there is none. Heap. Collective: rank 0 looks, all ranks get the same answer. */
+FC_NODISCARD fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, char **path);
+/** Restore parameters and optimiser. FC_NOINPUT, FC_DATA (damaged, or of another model: names the
+ * tensor). */
+FC_NODISCARD fc_status fc_checkpoint_load_state(const char *path, fc_clip *model, fc_adamw *adamw,
+                                                fc_checkpoint_position *position);
+
+#endif
