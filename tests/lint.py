@@ -23,6 +23,7 @@ RAW_MEMORY = re.compile(r"(?<![\w.>])(malloc|calloc|realloc|reallocarray|aligned
 ASSERT_H = re.compile(r"#\s*include\s*<assert\.h>")
 FAST_MATH = re.compile(r"-ffast-math|-Ofast|--use_fast_math")
 UNOWNED = re.compile(r"\b(TODO|FIXME|XXX)\b(?!\([\w.-]+\))")  # lint: allow, the rule itself
+LOSS = re.compile(r"^const fc_loss_def fc_loss_(\w+)", re.M)
 ALLOWED = "lint: allow"
 
 
@@ -81,6 +82,14 @@ def check_c(path, text, report):
             report(path, number, "assert", "assert vanishes under NDEBUG; use FC_ASSERT")
 
 
+def check_losses(texts, report):
+    """A line without a file does not link; this finds the file without a line, which would never run."""
+    for path, text in texts.items():
+        for name in LOSS.findall(text):
+            if f"FC_LOSS({name})" not in texts.get("losses/loss.def", "").split():
+                report(path, 1, "unregistered", f"losses/loss.def has no line FC_LOSS({name})")
+
+
 def check_folders(root, files, report):
     for folder in FOLDERS:
         readme = f"{folder}/README.md"
@@ -130,6 +139,7 @@ def lint(root):
         check_text(path, text, report)
         if path.endswith(C_FILES):
             check_c(path, text, report)
+    check_losses(texts, report)
     check_folders(root, set(files), report)
     if not check_format(root, files, report):
         print("lint: no clang-format 14 here, layout not checked", file=sys.stderr)

@@ -33,6 +33,7 @@ CASES = [
     ("todo", "launch/a.sh", f"# {OPEN_END}: later\n", 1),
     ("todo", "launch/a.sh", f"# {OPEN_END}(ann): later\n", None),
     ("fast-math", "CMakeLists.txt", "add_compile_options(-ffast-math)\n", 1),
+    ("unregistered", "losses/a.c", "const fc_loss_def fc_loss_a = {0};\n", 1),
     ("readme", "losses/README.md", None, 1),
     ("readme", "losses/README.md", "line\n" * 41, 41),
     ("readme", "losses/README.md", "line\n" * 40, None),
