@@ -1,0 +1,18 @@
+/* SIGTERM, SIGINT and SIGUSR1 ask a run to stop: it finishes the step, saves and leaves. */
+#ifndef FC_LAUNCH_SIGNALS_H
+#define FC_LAUNCH_SIGNALS_H
+
+#include "core/status.h"
+
+/** Install the handlers, once, after MPI has started (MPI installs its own). FC_RUNTIME: the system
+ * refuses. */
+FC_NODISCARD fc_status fc_signals_install(void);
+/** The first signal that asked to stop, 0 if none did. Local to the rank: ranks must agree on what
+ * they do about it. */
+int fc_signals_pending(void);
+/** "SIGTERM" and so on; static. */
+const char *fc_signals_name(int signal_number);
+/** Forget what arrived (tests, or a sweep's next run). */
+void fc_signals_clear(void);
+
+#endif
