@@ -135,8 +135,8 @@ fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image
     fci_align(m);
     m->vision_first = p->count;
     fci_vision_kind(config)->build(m);
-    m->vision_count = p->count - m->vision_first;
     fci_align(m);
+    m->vision_count = p->count - m->vision_first;
     m->text_first = p->count;
     fci_text_build(m);
     m->text_count = p->count - m->text_first;
@@ -148,7 +148,7 @@ fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image
         fc_params_freeze(p, m->text_first, m->text_count);
     }
     if (freeze & FC_FREEZE_LOGIT_SCALE) {
-        fc_params_freeze(p, scale, 1);
+        fc_params_freeze(p, scale, m->vision_first);
     }
     fc_params_commit(p);
     if (config->vision.kind == FC_VISION_EVA02) {

@@ -1,0 +1,153 @@
+/* Costs counted along the forward code of vision.c, vit.c, eva02.c, block.c and text.c: whoever
+ * changes what they compute changes it here; tests/models/test_estimate.c compares with the tape.
+ * T rows, L tokens a sequence, W width, F hidden width, D embed_dim. */
+#include "models/estimate.h"
+
+#include "models/clip_parts.h"
+
+/* Of one tower. Values: results of ops. */
+typedef struct tally {
+    double linear;    /* FLOPs forward; twice that backward */
+    double input;     /* of which the input needs no gradient: once that backward */
+    double attention; /* FLOPs forward; 2.5 times that backward */
+    double kept;      /* values outside blocks that run again */
+    double block;     /* values of one whole block */
+    double blocks;    /* values of all blocks but the last */
+    double between;   /* values of a block's input, all blocks */
+} tally;
+
+static void linear(tally *t, double rows, double in, double out)
+{
+    t->linear += 2 * rows * in * out;
+}
+
+/* MLP and output projection of a block for some rows: FLOPs, and values (returned) from the heads
+ * joined to the block's result. */
+static double finish(tally *t, double rows, double width, double hidden, bool eva)
+{
+    linear(t, rows, width, width);
+    linear(t, rows, width, eva ? 2 * hidden : hidden);
+    linear(t, rows, hidden, width);
+    return eva ? rows * (4 * width + 4 * hidden) : rows * (3 * width + 2 * hidden);
+}
+
+/* All blocks but the last. pairs: queries times keys of all sequences. */
+static void whole_blocks(tally *t, double rows, double pairs, double width, double hidden,
+                         int count, bool eva)
+{
+    for (int l = 0; l < count; l++) {
+        linear(t, rows, width, 3 * width);
+        t->attention += 4 * pairs * width;
+        t->block = rows * 5 * width + finish(t, rows, width, hidden, eva);
+        t->blocks += t->block;
+    }
+    t->between = rows * width * count;
+}
+
+/* The last block from its norm on, for rows it is wanted for. whole: rows that get norm, k and v;
+ * queries: rows that attend; values: rows that take the value-only path; gathered: copies of rows
+ * made on the way. */
+static void last_block(tally *t, double whole, double queries, double values, double alone,
+                       double pairs, double width, double hidden, bool eva)
+{
+    linear(t, queries, width, width);
+    linear(t, whole, width, 2 * width);
+    linear(t, alone, width, width);
+    t->attention += 4 * pairs * width;
+    t->kept += width * (3 * whole + 3 * queries + 3 * alone);
+    t->kept += width * (queries + 2 * values - alone);                         /* rows gathered */
+    t->kept += queries > 0 && values > 0 ? 2 * width * (queries + values) : 0; /* put together */
+    t->kept += finish(t, queries + values, width, hidden, eva);
+}
+
+static void vision_cost(tally *t, const fc_model_config *c, int image_size, const fc_clip_work *w)
+{
+    bool eva = c->vision.kind == FC_VISION_EVA02;
+    double grid = image_size / c->vision.patch_size, patches = grid * grid, length = 1 + patches;
+    double width = c->vision.width, hidden = (double)fci_vision_hidden(c), dim = c->embed_dim;
+    double pixels = 3.0 * c->vision.patch_size * c->vision.patch_size;
+    double n = (double)w->sequences, first = (double)w->class_first;
+    double dense = (double)w->dense_count * patches, classes = n - first;
+
+    linear(t, n * patches, pixels, width);
+    t->input = t->linear;
+    t->kept = n * (patches * (pixels + width) + length * width * (eva ? 1 : 2));
+    whole_blocks(t, n * length, n * length * length, width, hidden, c->vision.layers - 1, eva);
+    last_block(t, classes * length, classes, dense, first * patches, classes * length, width,
+               hidden, eva);
+    t->kept += first > 0 ? classes * length * width : 0; /* rows gathered before the norm */
+    linear(t, classes + dense, width, dim);
+    t->kept += (classes + dense) * (width + dim) + dense * dim;
+    t->kept += classes > 0 && dense > 0 ? (classes + dense) * dim : 0;
+}
+
+static void text_cost(tally *t, const fc_model_config *c, const fc_clip_work *w)
+{
+    double width = c->text.width, rows = (double)w->text_rows, tokens = (double)w->text_tokens;
+    double length = rows > 0 ? tokens / rows : 0; /* as if all rows were equally long */
+    t->kept = tokens * width;
+    whole_blocks(t, tokens, tokens * length / 2, width, 4 * width, c->text.layers - 1, false);
+    last_block(t, tokens, rows, 0, 0, tokens, width, 4 * width, false);
+    t->kept += rows * width; /* residual rows */
+    linear(t, rows, width, c->embed_dim);
+    t->kept += rows * (width + c->embed_dim);
+}
+
+static void add_tower(fc_clip_cost *out, const tally *t, bool frozen, bool recompute)
+{
+    double forward = t->linear + t->attention;
+    double backward = 2 * t->linear - t->input + 2.5 * t->attention;
+    out->forward_flops += forward;
+    out->step_flops += frozen ? forward : forward + backward;
+    if (frozen) {
+        return; /* its temporaries are dropped, and less than what the other tower keeps */
+    }
+    out->activations += t->kept + (recompute ? t->between + t->block : t->blocks);
+}
+
+/* ---- Parameters ---- */
+
+static int64_t block_parameters(int64_t width, int64_t hidden, bool eva)
+{
+    int64_t norms = 4 * width, attention = 4 * width * width + 4 * width;
+    if (!eva) {
+        return norms + attention + 2 * width * hidden + hidden + width;
+    }
+    /* No key bias; the inner norms; w1, w2, w3. */
+    return norms + attention - width + 2 * width + 3 * width * hidden + 2 * hidden + width +
+           2 * hidden;
+}
+
+static int64_t vision_parameters(const fc_model_config *c, int image_size)
+{
+    bool eva = c->vision.kind == FC_VISION_EVA02;
+    int64_t width = c->vision.width, grid = image_size / c->vision.patch_size;
+    int64_t patch = 3 * (int64_t)c->vision.patch_size * c->vision.patch_size;
+    /* Convolution, class token, positions, norms: eva02 has a bias, vit another norm. */
+    int64_t embed = width * (patch + grid * grid + (eva ? 5 : 6));
+    return embed + c->vision.layers * block_parameters(width, fci_vision_hidden(c), eva) +
+           width * c->embed_dim + (eva ? c->embed_dim : 0);
+}
+
+static int64_t text_parameters(const fc_model_config *c)
+{
+    int64_t width = c->text.width;
+    return width * (c->text.context_length + (int64_t)c->text.vocab_size + c->embed_dim) +
+           2 * width + c->text.layers * block_parameters(width, 4 * width, false);
+}
+
+void fc_clip_estimate(fc_clip_cost *out, const fc_model_config *config, int image_size,
+                      const fc_clip_work *work)
+{
+    bool image_frozen = (work->freeze & FC_FREEZE_IMAGE) != 0;
+    bool text_frozen = (work->freeze & FC_FREEZE_TEXT) != 0;
+    int64_t image = vision_parameters(config, image_size), text = text_parameters(config);
+    tally vision = {0}, words = {0};
+    *out = (fc_clip_cost){.parameters = 1 + image + text};
+    out->trained = (work->freeze & FC_FREEZE_LOGIT_SCALE ? 0 : 1) + (image_frozen ? 0 : image) +
+                   (text_frozen ? 0 : text);
+    vision_cost(&vision, config, image_size, work);
+    text_cost(&words, config, work);
+    add_tower(out, &vision, image_frozen, work->recompute);
+    add_tower(out, &words, text_frozen, work->recompute);
+}
