@@ -29,6 +29,7 @@ typedef struct fc_loader_options {
     int64_t steps_begin, steps_end; /* global steps to produce, in order */
     int64_t first, count;           /* this rank's positions within the global batch */
     int image_size;
+    fc_fit fit; /* how pictures become S x S; boxes follow. Crops are always squashed */
     int max_boxes;
     double min_box_size, max_box_size;   /* pixels; a box with w*h < min^2 or > max^2 is left out */
     bool caption_random, regions_random; /* else the first */
@@ -42,7 +43,8 @@ typedef struct fc_loader_options {
 
 typedef struct fc_loader fc_loader;
 
-/** Start the workers. The store must stay open and the sampler alive until destroy. */
+/** Start the workers. The store must stay open, and the sampler alive and unused by others, until
+ * destroy. FC_USAGE: the store lacks what the options need. */
 FC_NODISCARD fc_status fc_loader_create(fc_loader **out, fc_store *store, fc_sampler *sampler,
                                         const fc_loader_options *options);
 /** Next batch in step order; valid until the next call. *waited (may be NULL): seconds this call

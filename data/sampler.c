@@ -38,9 +38,10 @@ fc_status fc_sampler_create(fc_sampler **out, uint64_t seed, int64_t images, int
                       .shuffle = shuffle,
                       .epoch = -1};
     if (used < images) {
-        /* The head of one permutation of all images, whatever the number: subsets are nested. */
+        /* The head of one permutation of all images, whatever number and seed: subsets are nested,
+         * and runs that differ in their seed train on the same pictures. */
         s->subset = fc_alloc((size_t)images, sizeof *s->subset);
-        fc_rng rng = fc_rng_stream(seed, FC_RNG_SUBSET, 0, 0);
+        fc_rng rng = fc_rng_stream(0, FC_RNG_SUBSET, 0, 0);
         fc_rng_permutation(&rng, images, s->subset);
         s->subset = fc_realloc(s->subset, (size_t)used, sizeof *s->subset);
     }

@@ -9,11 +9,11 @@
 
 typedef struct fc_sampler fc_sampler;
 
-/** images in the store; samples: the first that many of a fixed permutation (0: all; nested by
- * construction); batch: global batch. With shuffle, an epoch is floor(samples/batch) steps over a
- * permutation of (seed, epoch), the incomplete last batch dropped; without, step s takes images
- * s*batch .. s*batch+batch-1 modulo the count. FC_USAGE: samples > images, or shuffle with samples
- * < batch. */
+/** images in the store; samples: the first that many of a fixed permutation that depends on
+ * images alone (0: all; nested by construction); batch: global batch. With shuffle, an epoch is
+ * floor(samples/batch) steps over a permutation of (seed, epoch), the incomplete last batch
+ * dropped; without, step s takes images s*batch .. s*batch+batch-1 modulo the count. FC_USAGE:
+ * samples > images, or shuffle with samples < batch. */
 FC_NODISCARD fc_status fc_sampler_create(fc_sampler **out, uint64_t seed, int64_t images,
                                          int64_t samples, int64_t batch, bool shuffle);
 void fc_sampler_destroy(fc_sampler **s);

@@ -12,14 +12,15 @@ typedef struct check {
     int32_t *ids;
 } check;
 
-/* One item was looked at: a failure that is about data is a finding, any other ends the check. */
+/* One item was looked at: bad data and unreadable bytes are findings, anything else ends the check.
+ */
 static fc_status note(check *c, fc_status status)
 {
     c->done++;
     if (c->progress != NULL && (c->done % PROGRESS_EVERY == 0 || c->done == c->total)) {
         c->progress(c->findings->ctx, c->done, c->total);
     }
-    if (status == FC_DATA) {
+    if (status == FC_DATA || status == FC_RUNTIME) {
         fci_findings_add(c->findings, fc_error_message());
         fc_error_clear();
         return FC_OK;

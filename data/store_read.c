@@ -34,7 +34,8 @@ static fc_status read_bytes(const fci_h5_dataset *of, const uint64_t *offsets, i
     fci_h5_lock();
     fc_status status = fci_h5_read(of, first, rows, *bytes);
     fci_h5_unlock();
-    return status;
+    /* A file that cannot be read is not a bad picture, which a loader would step over. */
+    return status == FC_DATA ? FC_RUNTIME : status;
 }
 
 /* Decode item i; what: "picture" or "crop". width, height: what the store says it is. */
