@@ -1,0 +1,175 @@
+/* Resizing against PIL's results, and by reasoning where there are none. */
+#include "core/memory.h"
+#include "core/safetensors.h"
+#include "data/picture.h"
+#include "tests/check.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* `rows` of t are rows 0, step, 2 step, ... of a (size, size, 3) picture. */
+static void compare(const fc_safetensors *st, const char *name, const uint8_t *got, int size)
+{
+    const fc_st_tensor *t = fc_safetensors_find(st, name);
+    if (!FC_CHECK(t != NULL && t->ndim == 3 && t->shape[1] == size)) {
+        return;
+    }
+    int64_t rows = t->shape[0], row = 3 * (int64_t)size, off = 0, worst = 0;
+    for (int64_t y = 0; y < rows; y++) {
+        const uint8_t *want = (const uint8_t *)t->data + y * row;
+        const uint8_t *have = got + y * (size / rows) * row;
+        for (int64_t i = 0; i < row; i++) {
+            int64_t d = labs((long)want[i] - have[i]);
+            off += d > 1;
+            worst = d > worst ? d : worst;
+        }
+    }
+    fc_check_true(worst <= 2 && off * 100 <= rows * row, __FILE__, __LINE__,
+                  "%s: worst difference %lld, %lld of %lld values off by more than 1", name,
+                  (long long)worst, (long long)off, (long long)(rows * row));
+}
+
+static void against_pil(void)
+{
+    static const char *const files[2] = {"prepare/000000069468.jpg", "prepare/000000125870.jpg"};
+    static const fc_rect crops[2] = {{85, 64, 234, 224}, {128, 38, 352, 134}};
+    fc_safetensors *st = NULL;
+    uint8_t *out = fc_alloc(224 * 224, 3);
+    if (!FC_CHECK_OK(fc_safetensors_open(&st, fc_check_golden("prepare/resize.safetensors")))) {
+        fc_free(&out);
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        fc_picture p;
+        char name[64];
+        if (!FC_CHECK_OK(fc_picture_load(&p, fc_check_golden(files[i])))) {
+            continue;
+        }
+        if (i == 0) {
+            FC_CHECK_OK(fc_picture_fit(&p, FC_FIT_SQUASH, 224, out, NULL, NULL));
+            compare(st, "0.squash_bilinear_224", out, 224);
+        }
+        FC_CHECK_OK(fc_picture_fit(&p, FC_FIT_SQUASH, 64, out, NULL, NULL));
+        snprintf(name, sizeof name, "%d.squash_bilinear_64", i);
+        compare(st, name, out, 64);
+        FC_CHECK_OK(fc_picture_fit(&p, FC_FIT_CENTER_CROP, 224, out, NULL, NULL));
+        snprintf(name, sizeof name, "%d.shortest_bicubic_center_224", i);
+        compare(st, name, out, 224);
+        FC_CHECK_OK(fc_resize(&p, crops[i], FC_BILINEAR, 224, 224, out));
+        snprintf(name, sizeof name, "%d.crop_squash_bilinear_224", i);
+        compare(st, name, out, 224);
+        fc_picture_free(&p);
+    }
+    fc_safetensors_close(&st);
+    fc_free(&out);
+}
+
+static void check_rect(fc_rect got, int x0, int y0, int x1, int y1)
+{
+    fc_check_true(got.x0 == x0 && got.y0 == y0 && got.x1 == x1 && got.y1 == y1, __FILE__, __LINE__,
+                  "rectangle %d %d %d %d, want %d %d %d %d", got.x0, got.y0, got.x1, got.y1, x0, y0,
+                  x1, y1);
+}
+
+static void crop_rectangles(void)
+{
+    check_rect(fc_crop_rect((float[4]){10, 20, 30, 60}, 1, 100, 100), 10, 20, 30, 60);
+    /* 20 x 40 grown to 30 x 60 about (20, 40) */
+    check_rect(fc_crop_rect((float[4]){10, 20, 30, 60}, 1.5, 100, 100), 5, 10, 35, 70);
+    /* cut at each border after growing */
+    check_rect(fc_crop_rect((float[4]){0, 0, 20, 20}, 1.5, 100, 100), 0, 0, 25, 25);
+    check_rect(fc_crop_rect((float[4]){80, 90, 100, 100}, 1.5, 100, 100), 75, 88, 100, 100);
+    /* halves go to the even side: 2.5 -> 2, 3.5 -> 4, 12.5 -> 12 */
+    check_rect(fc_crop_rect((float[4]){2.5f, 3.5f, 12.5f, 13.5f}, 1, 100, 100), 2, 4, 12, 14);
+    /* never empty, never outside */
+    check_rect(fc_crop_rect((float[4]){50.2f, 50.2f, 50.3f, 50.3f}, 1, 100, 100), 50, 50, 51, 51);
+    check_rect(fc_crop_rect((float[4]){99.8f, 99.8f, 100, 100}, 1, 100, 100), 99, 99, 100, 100);
+    check_rect(fc_crop_rect((float[4]){150, -30, 160, -20}, 1, 100, 100), 99, 0, 100, 1);
+    check_rect(fc_crop_rect((float[4]){0, 0, 1, 1}, 1.5, 1, 1), 0, 0, 1, 1);
+    fc_rect odd = fc_crop_rect((float[4]){NAN, 0, INFINITY, 1}, 1.5, 7, 5);
+    FC_CHECK(odd.x0 >= 0 && odd.x1 > odd.x0 && odd.x1 <= 7);
+}
+
+static void by_reasoning(void)
+{
+    uint8_t pixels[4 * 4 * 3], out[64 * 64 * 3];
+    for (int i = 0; i < 48; i++) {
+        pixels[i] = (uint8_t)(5 * i);
+    }
+    fc_picture p = {.width = 4, .height = 4, .rgb = pixels};
+    /* one pixel fills everything; what lies beside it is not seen */
+    FC_CHECK_OK(fc_resize(&p, (fc_rect){2, 1, 3, 2}, FC_BILINEAR, 5, 3, out));
+    bool constant = true;
+    for (int i = 0; i < 45; i++) {
+        constant = constant && out[i] == pixels[(1 * 4 + 2) * 3 + i % 3];
+    }
+    FC_CHECK(constant);
+    /* the same size copies, also with one side only */
+    FC_CHECK_OK(fc_resize(&p, (fc_rect){0, 0, 4, 4}, FC_BICUBIC, 4, 4, out));
+    FC_CHECK(memcmp(out, pixels, 48) == 0);
+    FC_CHECK_OK(fc_resize(&p, (fc_rect){0, 3, 4, 4}, FC_BILINEAR, 4, 2, out));
+    FC_CHECK(memcmp(out, pixels + 36, 12) == 0 && memcmp(out + 12, pixels + 36, 12) == 0);
+    /* halving with the triangle of width 2: weights 3/8 3/8 1/8 at the border (1/8 lost outside),
+     * normalised */
+    uint8_t line[12] = {0, 0, 0, 70, 70, 70, 140, 140, 140, 210, 210, 210};
+    fc_picture q = {.width = 4, .height = 1, .rgb = line};
+    FC_CHECK_OK(fc_resize(&q, (fc_rect){0, 0, 4, 1}, FC_BILINEAR, 2, 1, out));
+    FC_CHECK_INT(out[0], (3 * 70 + 140) / 7);
+    FC_CHECK_INT(out[3], (3 * 210 + 3 * 140 + 70) / 7);
+    FC_CHECK_FAILS(fc_resize(&q, (fc_rect){0, 0, 5, 1}, FC_BILINEAR, 2, 1, out), FC_BUG,
+                   "resize of");
+    FC_CHECK_FAILS(fc_resize(&q, (fc_rect){2, 0, 2, 1}, FC_BILINEAR, 2, 1, out), FC_BUG,
+                   "resize of");
+}
+
+static void fits(void)
+{
+    /* 3 x 2 -> 2: the long side int(2*3/2) = 3 stays, so the crop is a copy at offset round(0.5) =
+     * 0 */
+    uint8_t pixels[18], out[4 * 4 * 3];
+    for (int i = 0; i < 18; i++) {
+        pixels[i] = (uint8_t)(i * 7);
+    }
+    fc_picture p = {.width = 3, .height = 2, .rgb = pixels};
+    double x, y;
+    FC_CHECK_OK(fc_picture_fit(&p, FC_FIT_CENTER_CROP, 2, out, &x, &y));
+    FC_CHECK(memcmp(out, pixels, 6) == 0 && memcmp(out + 6, pixels + 9, 6) == 0);
+    /* 5 x 2 -> 2: offset round(1.5) = 2 */
+    uint8_t wide[30];
+    for (int i = 0; i < 30; i++) {
+        wide[i] = (uint8_t)(i * 7);
+    }
+    fc_picture w = {.width = 5, .height = 2, .rgb = wide};
+    FC_CHECK_OK(fc_picture_fit(&w, FC_FIT_CENTER_CROP, 2, out, &x, &y));
+    FC_CHECK(memcmp(out, wide + 6, 6) == 0 && memcmp(out + 6, wide + 21, 6) == 0);
+    /* longest: 3 x 2 -> 3 keeps the pixels and leaves the last row black; 2 x 3 the last column */
+    memset(out, 1, sizeof out);
+    FC_CHECK_OK(fc_picture_fit(&p, FC_FIT_LONGEST, 3, out, &x, &y));
+    const uint8_t black[9] = {0};
+    FC_CHECK(memcmp(out, pixels, 18) == 0 && memcmp(out + 18, black, 9) == 0);
+    FC_CHECK_NEAR(x, 1.0 / 3, 1e-15);
+    FC_CHECK_NEAR(y, 1.0 / 3, 1e-15);
+    fc_picture tall = {.width = 2, .height = 3, .rgb = pixels};
+    FC_CHECK_OK(fc_picture_fit(&tall, FC_FIT_LONGEST, 3, out, &x, &y));
+    for (int row = 0; row < 3; row++) {
+        FC_CHECK(memcmp(out + 9 * row, pixels + 6 * row, 6) == 0 &&
+                 memcmp(out + 9 * row + 6, black, 3) == 0);
+    }
+    FC_CHECK_OK(fc_picture_fit(&p, FC_FIT_SQUASH, 4, out, &x, &y));
+    FC_CHECK_NEAR(x, 1.0 / 3, 1e-15);
+    FC_CHECK_NEAR(y, 1.0 / 2, 1e-15);
+    int width, height;
+    fc_picture_longest(1000, 3, 100, &width, &height);
+    FC_CHECK(width == 100 && height == 1);
+}
+
+int main(void)
+{
+    against_pil();
+    crop_rectangles();
+    by_reasoning();
+    fits();
+    return fc_check_end();
+}
