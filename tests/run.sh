@@ -33,7 +33,7 @@ run_tests() {
     return "$status"
 }
 
-launch/setup.sh
+launch/setup.sh || printf 'tests: going on with what is here\n' >&2
 . launch/local_mpi.sh
 launch/build.sh build all
 
