@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by scripts that start ranks on this machine alone; says nothing about jobs on a cluster.
 
 # Open MPI refuses to run as root without these two, and that is what a container or a fresh machine has.

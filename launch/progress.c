@@ -203,6 +203,11 @@ void fc_progress_step(fc_progress *p, int64_t done, const char *suffix)
     }
 }
 
+void fc_progress_hide(fc_progress *p)
+{
+    clear_line(p);
+}
+
 void fc_progress_end(fc_progress *p)
 {
     if (p->terminal) {

@@ -23,6 +23,8 @@ void fc_progress_begin(fc_progress *p, const char *label, int64_t done, int64_t 
                        int64_t line_every);
 /** So many are done. suffix ("loss 3.21  lr 1e-4") may be NULL: as before. */
 void fc_progress_step(fc_progress *p, int64_t done, const char *suffix);
+/** Take the line off the terminal until the next step draws it, for output to stdout. */
+void fc_progress_hide(fc_progress *p);
 /** Take the line off the terminal; no effect the second time. */
 void fc_progress_end(fc_progress *p);
 

@@ -10,9 +10,6 @@ launch/setup.sh || printf 'quickstart: going on with what is here\n' >&2
 launch/build.sh build fineclip
 . launch/local_mpi.sh
 
-ranks=2
-threads=$(($(nproc) / ranks))
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}
 # The mpirun of the MPI the program was linked with, should there be several.
 mpirun=$(sed -n 's/^MPIEXEC_EXECUTABLE:[^=]*=//p' build/CMakeCache.txt)
-"$mpirun" -np $ranks build/fineclip experiments/quickstart.yaml "$@" </dev/null
+"$mpirun" -np 2 build/fineclip experiments/quickstart.yaml "$@" </dev/null

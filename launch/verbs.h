@@ -8,4 +8,7 @@
  */
 FC_NODISCARD fc_status fc_verb_prepare(int argc, char **argv);
 
+/** `fineclip inspect FILE [--check] [--all]`: what is in a store, results or weights, on stdout. */
+FC_NODISCARD fc_status fc_verb_inspect(int argc, char **argv);
+
 #endif
