@@ -24,7 +24,7 @@ fc_status fci_store_item(const fci_h5_dataset *of, const uint64_t *offsets, int6
 static fc_status read_bytes(const fci_h5_dataset *of, const uint64_t *offsets, int64_t i,
                             uint8_t **bytes, size_t *count)
 {
-    int64_t first, rows;
+    int64_t first = 0, rows = 0;
     *bytes = NULL;
     FC_TRY(fci_store_item(of, offsets, i, &first, &rows));
     void *p = NULL;
@@ -99,7 +99,7 @@ fc_status fci_store_token_count(const fc_store *s, fc_token_set set, int64_t ite
 fc_status fc_store_tokens(fc_store *s, fc_token_set set, int64_t item, int vocab, int max,
                           int32_t *ids, int *count)
 {
-    int64_t first, rows;
+    int64_t first = 0, rows = 0;
     const fci_h5_dataset *d = &s->files->tokens[set];
     *count = 0;
     FC_TRY(fci_store_token_count(s, set, item, &rows));
