@@ -51,8 +51,8 @@ FC_NODISCARD fc_status fc_clip_resized(fc_clip **out, const fc_clip *m, int imag
  * block: class embeddings through attention, dense features through values alone.
  *  pixels       n pictures of side image_size; borrowed until return
  *  dense_count  dense features are wanted for sequences [0, dense_count)
- *  class_first  class embeddings are wanted for sequences [class_first, n), class_first <=
- *               dense_count: every sequence is wanted for something
+ *  class_first  class embeddings are wanted for sequences [class_first, n); a sequence wanted for
+ *               nothing costs all blocks but the last
  *  recompute    keep only the blocks' inputs and run them again on the way back
  *  cls          (n - class_first, D), not normalised; NULL when none is wanted
  *  dense        (dense_count * P, D), every row of unit length; NULL when none is wanted

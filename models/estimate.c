@@ -55,8 +55,8 @@ static void last_block(tally *t, double whole, double queries, double values, do
     linear(t, alone, width, width);
     t->attention += 4 * pairs * width;
     t->kept += width * (3 * whole + 3 * queries + 3 * alone);
-    t->kept += width * (queries + 2 * values - alone);                         /* rows gathered */
-    t->kept += queries > 0 && values > 0 ? 2 * width * (queries + values) : 0; /* put together */
+    t->kept += width * (queries + 2 * values - alone);                     /* rows gathered */
+    t->kept += queries > 0 && values > 0 ? width * (queries + values) : 0; /* put together */
     t->kept += finish(t, queries + values, width, hidden, eva);
 }
 
@@ -68,12 +68,13 @@ static void vision_cost(tally *t, const fc_model_config *c, int image_size, cons
     double pixels = 3.0 * c->vision.patch_size * c->vision.patch_size;
     double n = (double)w->sequences, first = (double)w->class_first;
     double dense = (double)w->dense_count * patches, classes = n - first;
+    double alone = (double)(w->dense_count < w->class_first ? w->dense_count : w->class_first);
 
     linear(t, n * patches, pixels, width);
     t->input = t->linear;
     t->kept = n * (patches * (pixels + width) + length * width * (eva ? 1 : 2));
     whole_blocks(t, n * length, n * length * length, width, hidden, c->vision.layers - 1, eva);
-    last_block(t, classes * length, classes, dense, first * patches, classes * length, width,
+    last_block(t, classes * length, classes, dense, alone * patches, classes * length, width,
                hidden, eva);
     t->kept += first > 0 ? classes * length * width : 0; /* rows gathered before the norm */
     linear(t, classes + dense, width, dim);

@@ -34,25 +34,31 @@ typedef struct branch {
     int64_t sequences, length, class_first, dense_count;
 } branch;
 
-/* Rows of sequences [first, last): all of them, or the patches alone. */
-static fc_tensor *gather_sequences(const branch *b, fc_tensor *x, int64_t first, int64_t last,
-                                   bool patches_only)
+/* Indices of rows of sequences [first, last), all of them or the patches alone, written at `index`;
+ * returns how many. */
+static int64_t list_rows(const branch *b, int64_t *index, int64_t first, int64_t last,
+                         bool patches_only)
 {
     int64_t skip = patches_only ? 1 : 0, each = b->length - skip, n = (last - first) * each;
-    int64_t *index = fc_tape_alloc(b->tape, (size_t)n * sizeof *index);
     for (int64_t i = 0; i < n; i++) {
         index[i] = (first + i / each) * b->length + skip + i % each;
     }
-    return fc_gather_rows(b->tape, x, index, n);
+    return n;
 }
 
-static fc_tensor *gather_class_rows(const branch *b, fc_tensor *x, int64_t first, int64_t count)
+static int64_t list_class_rows(const branch *b, int64_t *index, int64_t first, int64_t last)
 {
-    int64_t *index = fc_tape_alloc(b->tape, (size_t)count * sizeof *index);
-    for (int64_t i = 0; i < count; i++) {
-        index[i] = (first + i) * b->length;
+    for (int64_t s = first; s < last; s++) {
+        index[s - first] = s * b->length;
     }
-    return fc_gather_rows(b->tape, x, index, count);
+    return last - first;
+}
+
+static fc_tensor *gather_sequences(const branch *b, fc_tensor *x, int64_t first, int64_t last,
+                                   bool patches_only)
+{
+    int64_t *index = fc_tape_alloc(b->tape, (size_t)((last - first) * b->length) * sizeof *index);
+    return fc_gather_rows(b->tape, x, index, list_rows(b, index, first, last, patches_only));
 }
 
 /* Either side may be absent (want false); a NULL where something is wanted is a failure. */
@@ -77,7 +83,9 @@ static void class_path(const branch *b, fc_tensor *x, fc_tensor **attended, fc_t
         x = gather_sequences(b, x, b->class_first, b->sequences, false);
     }
     fc_tensor *h = b->def->norm(m, b->tape, x); /* (C*L,W) */
-    fc_tensor *q = b->def->part(m, b->tape, FCI_Q, gather_class_rows(b, h, 0, count));
+    int64_t *index = fc_tape_alloc(b->tape, (size_t)count * sizeof *index);
+    fc_tensor *class_rows = fc_gather_rows(b->tape, h, index, list_class_rows(b, index, 0, count));
+    fc_tensor *q = b->def->part(m, b->tape, FCI_Q, class_rows);
     fc_tensor *k = b->def->part(m, b->tape, FCI_K, h);
     fc_tensor *v = b->def->part(m, b->tape, FCI_V, h);
     *attended = fc_attention_cross(b->tape, q, k, v, &spec);
@@ -89,25 +97,27 @@ static void class_path(const branch *b, fc_tensor *x, fc_tensor **attended, fc_t
 /* x (n*L,W), input of the last block -> (C + dense_count*P, D): class embeddings, then patches. */
 static fc_tensor *last_block(const branch *b, fc_tensor *x)
 {
-    bool want_class = b->class_first<b->sequences, want_dense = b->dense_count> 0;
-    bool dense_alone = b->class_first > 0, both = want_class && b->dense_count > b->class_first;
+    int64_t alone = b->class_first < b->dense_count ? b->class_first : b->dense_count;
+    bool want_class = b->class_first < b->sequences;
+    bool want_dense = b->dense_count > 0;
+    bool both = want_class && b->dense_count > b->class_first;
     fc_tensor *attended = NULL, *values = NULL, *values_alone = NULL;
-    fc_tensor *class_rows = NULL, *patch_rows = NULL;
+    int64_t *index = fc_tape_alloc(b->tape, (size_t)(b->sequences * b->length) * sizeof *index);
+    int64_t rows = 0;
     if (want_class) {
         class_path(b, x, &attended, &values);
-        class_rows = gather_class_rows(b, x, b->class_first, b->sequences - b->class_first);
+        rows += list_class_rows(b, index, b->class_first, b->sequences);
     }
-    if (dense_alone) {
-        fc_tensor *h = gather_sequences(b, x, 0, b->class_first, true);
+    if (alone > 0) {
+        fc_tensor *h = gather_sequences(b, x, 0, alone, true);
         values_alone = b->def->part(b->m, b->tape, FCI_V, b->def->norm(b->m, b->tape, h));
     }
     if (want_dense) {
-        patch_rows = gather_sequences(b, x, 0, b->dense_count, true);
-        values = concat(b->tape, values_alone, dense_alone, values, both);
+        rows += list_rows(b, index + rows, 0, b->dense_count, true);
+        values = concat(b->tape, values_alone, alone > 0, values, both);
     }
     fc_tensor *mixed = concat(b->tape, attended, want_class, values, want_dense);
-    fc_tensor *residual = concat(b->tape, class_rows, want_class, patch_rows, want_dense);
-    return b->def->finish(b->m, b->tape, mixed, residual);
+    return b->def->finish(b->m, b->tape, mixed, fc_gather_rows(b->tape, x, index, rows));
 }
 
 static void split(const branch *b, fc_tensor *y, fc_tensor **cls, fc_tensor **dense)
@@ -139,7 +149,7 @@ static bool check_call(const fc_clip *m, fc_tape *tape, const fc_pixels *pixels,
         fci_tape_fail(tape, FC_BUG, "pictures of side %d for a model of side %d", pixels->size,
                       m->image_size);
     } else if (sequences < 1 || dense_count < 0 || dense_count > sequences || class_first < 0 ||
-               class_first > dense_count) {
+               class_first > sequences || (dense_count == 0 && class_first == sequences)) {
         fci_tape_fail(tape, FC_BUG,
                       "%lld pictures, dense features of the first %lld, class embeddings from %lld",
                       (long long)sequences, (long long)dense_count, (long long)class_first);

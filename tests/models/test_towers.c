@@ -49,7 +49,8 @@ static void check_shared_trunk(fc_vision_kind kind, int layers)
     outputs classes = run(m, tape, planes, 0, ALL, 0, 0, true, false);
     outputs maps = run(m, tape, planes, 0, PICTURES, PICTURES, PICTURES, false, false);
     /* dense_count, class_first of one call over all sequences. */
-    static const int64_t asks[][2] = {{PICTURES, 0}, {PICTURES, PICTURES}, {PICTURES, 1}, {1, 0}};
+    static const int64_t asks[][2] = {
+        {PICTURES, 0}, {PICTURES, PICTURES}, {PICTURES, 1}, {1, 0}, {1, 2}};
     for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
         int64_t dense_count = asks[i][0], class_first = asks[i][1];
         for (int way = 0; way < 3; way++) {
@@ -73,6 +74,27 @@ static void check_shared_trunk(fc_vision_kind kind, int layers)
     fc_free(&planes);
     fc_tape_destroy(&tape);
     fc_clip_destroy(&m);
+}
+
+/* Without a record a deep tower needs hardly more memory than a shallow one. */
+static void check_memory(void)
+{
+    enum { N = 40 };
+    size_t peak[2];
+    for (int deep = 0; deep < 2; deep++) {
+        fc_clip *m = fx_tiny(FC_VISION_EVA02, deep ? 16 : 3, 0);
+        fc_tape *tape = fc_tape_create(FC_F64);
+        double *planes = fx_planes(m, N);
+        outputs o = run(m, tape, planes, 0, N, N, N, false, false);
+        peak[deep] = fc_tape_peak_activations(tape);
+        release(&o);
+        fc_free(&planes);
+        fc_tape_destroy(&tape);
+        fc_clip_destroy(&m);
+    }
+    fc_check_true((double)peak[1] <= 1.5 * (double)peak[0], __FILE__, __LINE__,
+                  "3 blocks need %zu bytes, 16 need %zu", peak[0], peak[1]);
+    printf("3 blocks need %zu bytes, 16 need %zu\n", peak[0], peak[1]);
 }
 
 /* 8-bit pictures in two groups equal normalised planes. */
@@ -220,7 +242,9 @@ static void check_wrong_calls(void)
     double *planes = fx_planes(m, 2);
     fc_tensor *cls, *dense;
     fc_pixels pixels = {.size = m->image_size, .count = {2, 0}, .planes = planes};
-    FC_CHECK_FAILS(fc_clip_vision(m, tape, &pixels, 1, 2, false, &cls, &dense), FC_BUG, "from 2");
+    FC_CHECK_FAILS(fc_clip_vision(m, tape, &pixels, 1, 3, false, &cls, &dense), FC_BUG, "from 3");
+    fc_tape_reset(tape);
+    FC_CHECK_FAILS(fc_clip_vision(m, tape, &pixels, 0, 2, false, &cls, &dense), FC_BUG, "from 2");
     fc_tape_reset(tape);
     FC_CHECK_FAILS(fc_clip_vision(m, single, &pixels, 1, 0, false, &cls, &dense), FC_BUG, "type");
     pixels.size = 8;
@@ -252,6 +276,7 @@ int main(void)
         check_shared_trunk(FC_VISION_EVA02, layers);
         check_shared_trunk(FC_VISION_VIT, layers);
     }
+    check_memory();
     check_pixels();
     check_text();
     check_boxes();
