@@ -18,9 +18,15 @@ static int64_t padded(int64_t n)
     return (n + LANES - 1) / LANES * LANES;
 }
 
+/* Values from one row of scores to the next. */
+static int64_t score_stride(int64_t keys)
+{
+    return keys > 0 ? padded(keys) : LANES;
+}
+
 static int64_t tile_rows(int64_t queries, int64_t keys)
 {
-    int64_t fit = TILE_BYTES / (2 * (int64_t)sizeof(real) * padded(keys));
+    int64_t fit = TILE_BYTES / (2 * (int64_t)sizeof(real) * score_stride(keys));
     fit = fit < MIN_TILE ? MIN_TILE : fit;
     if (queries <= fit) {
         return queries;
@@ -40,7 +46,7 @@ static span longest(const fci_attention_args *a)
     for (int64_t i = 0; i < a->sequences; i++) {
         int64_t queries = a->q_offsets[i + 1] - a->q_offsets[i];
         int64_t keys = a->k_offsets[i + 1] - a->k_offsets[i];
-        int64_t scores = tile_rows(queries, keys) * padded(keys);
+        int64_t scores = tile_rows(queries, keys) * score_stride(keys);
         s.queries = queries > s.queries ? queries : s.queries;
         s.keys = keys > s.keys ? keys : s.keys;
         s.scores = scores > s.scores ? scores : s.scores;
@@ -108,7 +114,7 @@ typedef struct head {
     int64_t index, column, tile;
     real scale;
     real *q, *k;  /* (queries, width), (keys, width) */
-    real *scores; /* (tile, padded(keys)) */
+    real *scores; /* (tile, score_stride(keys)) */
     real *slopes; /* the same; back only */
     real *row;    /* (tile) a number a query */
     real *dq;     /* (tile, width); back only */
@@ -200,7 +206,7 @@ static real exponentials(real *restrict s, int64_t valid, int64_t keys, real *su
 static void forward(const head *h)
 {
     const fci_attention_args *a = h->a;
-    const int64_t width = a->head_width, stride = width * a->heads, ld = padded(h->keys);
+    const int64_t width = a->head_width, stride = width * a->heads, ld = score_stride(h->keys);
     const real *v = (const real *)a->v + h->first_k * a->k_stride + h->column;
     for (int64_t begin = 0; begin < h->queries; begin += h->tile) {
         const int64_t rows = h->queries - begin < h->tile ? h->queries - begin : h->tile;
@@ -271,7 +277,7 @@ static real dot(const real *restrict x, const real *restrict y, int64_t n)
 static void backward(const head *h)
 {
     const fci_attention_args *a = h->a;
-    const int64_t width = a->head_width, stride = width * a->heads, ld = padded(h->keys);
+    const int64_t width = a->head_width, stride = width * a->heads, ld = score_stride(h->keys);
     const int64_t kv_at = h->first_k * a->k_stride + h->column;
     real *dv = a->dv.at == NULL ? NULL : (real *)a->dv.at + kv_at;
     for (int64_t r = 0; dv != NULL && !a->dv.add && r < h->keys; r++) {

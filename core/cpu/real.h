@@ -69,7 +69,8 @@ static inline float fci_exp(float x)
     float n = shifted - round;
     float r = fci_fma(n, -0.693145752F, x); /* ln 2 in two parts, the first with 16 bits */
     r = fci_fma(n, -1.42860677e-06F, r);
-    float p = 1.39461341e-3F;
+    float p = 1.98264606e-4F;
+    p = fci_fma(p, r, 1.39461341e-3F);
     p = fci_fma(p, r, 8.33343063e-3F);
     p = fci_fma(p, r, 4.16662693e-2F);
     p = fci_fma(p, r, 1.66666657e-1F);
