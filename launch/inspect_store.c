@@ -185,7 +185,7 @@ static void print_frequencies(const fc_store *s)
     printf("            most regions:");
     for (size_t k = 0; k < count && k < CATEGORIES_SHOWN && f[k].count > 0; k++) {
         char *name = fci_text_clipped(s->category_names[f[k].category], 24);
-        printf("%s %s %s", k > 0 ? "," : "", name, fci_text_count(f[k].count));
+        printf("%s %s (%s)", k > 0 ? "," : "", name, fci_text_count(f[k].count));
         fc_free(&name);
     }
     printf("; %s without any\n", fci_text_count(unused));

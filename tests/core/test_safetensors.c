@@ -11,6 +11,8 @@
 static void write_raw(const char *path, uint64_t header_bytes, const char *header, size_t bytes,
                       size_t data)
 {
+    unlink(
+        path); /* some file systems write a file out at once that was cut to nothing and filled */
     FILE *f = fopen(path, "wb");
     FC_CHECK(f != NULL);
     fwrite(&header_bytes, 8, 1, f);

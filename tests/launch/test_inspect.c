@@ -223,7 +223,7 @@ static void test_store(void)
     SAYS("           0 ######################################## 1\n");
     SAYS("         3-4 ######################################## 1\n");
     SAYS("categories  2 (1 things, 1 stuff), 1 prompts each\n");
-    SAYS("most regions: red star 4; 1 without any\n");
+    SAYS("most regions: red star (4); 1 without any\n");
     SAYS("pic0.jpg: a sentence\n");
     SAYS("words, vocabulary of 100, at most 8\n");
     SAYS("checked: no findings\n");

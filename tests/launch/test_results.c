@@ -4,10 +4,13 @@
 #include "tests/check.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *const two_terms[] = {"global_contrastive", "self_distillation"};
@@ -325,6 +328,42 @@ static void test_reader_meanwhile(void)
     fc_results_close(&r);
 }
 
+/* However a writer dies, its file is whole and has what was saved before. */
+static void test_killed(void)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s", fc_check_temp("killed.h5"));
+    int64_t before = 0;
+    for (int round = 0; round < 12; round++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            fc_results_info info = info_of("a: 1", 2, two_terms);
+            fc_results_resume resume = {.step = 1 << 30, .epoch = 1e9};
+            fc_results *r = NULL;
+            if (fc_results_open(&r, path, &info, round == 0 ? NULL : &resume) != FC_OK) {
+                _exit(1);
+            }
+            for (int64_t step = fc_results_run(r)->rows + 1;; step++) {
+                fc_results_row row = row_of(step, (double[]){1, 2});
+                if (fc_results_step(r, &row) != FC_OK || fc_results_flush(r) != FC_OK) {
+                    _exit(1);
+                }
+            }
+        }
+        struct timespec pause = {0, 30000000 + 1700000 * round};
+        nanosleep(&pause, NULL);
+        int status = -1;
+        FC_CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
+        FC_CHECK(WIFSIGNALED(status));
+        if (access(path, F_OK) == 0) { /* else it did not even get to its first save */
+            int64_t rows = rows_of(path);
+            FC_CHECK(rows >= before);
+            before = rows;
+        }
+    }
+    FC_CHECK(before > 0);
+}
+
 int main(void)
 {
     test_round_trip();
@@ -332,5 +371,6 @@ int main(void)
     test_in_the_way();
     test_cuts();
     test_reader_meanwhile();
+    test_killed();
     return fc_check_end();
 }
