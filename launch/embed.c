@@ -77,7 +77,6 @@ fc_status fc_embed_texts(const fc_embedder *e, fc_token_set set, int64_t count, 
             int64_t n = count - at < TEXT_CHUNK ? count - at : TEXT_CHUNK;
             status = text_chunk(e, set, at, n, (char *)*out + (size_t)at * row_bytes(e));
         }
-        report(e, at + TEXT_CHUNK, count);
     }
     return share_rows(e, status, count, out);
 }

@@ -14,7 +14,7 @@ typedef struct fc_embedder {
     fc_store *store;
     fc_fit fit;
     void (*progress)(void *ctx, int64_t done,
-                     int64_t total); /* NULL: none; called with this rank's share */
+                     int64_t total); /* pictures of the store done; NULL: none */
     void *progress_ctx;
 } fc_embedder;
 

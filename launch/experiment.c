@@ -1,0 +1,263 @@
+#include "launch/experiment.h"
+
+#include "core/log.h"
+#include "core/memory.h"
+#include "data/scenes.h"
+#include "launch/dist.h"
+#include "launch/folder.h"
+
+#include <string.h>
+#include <unistd.h>
+
+fc_dtype fc_experiment_dtype(const fc_config *config)
+{
+    return config->precision == FC_PRECISION_FP64 ? FC_F64 : FC_F32;
+}
+
+fc_status fc_experiment_check_device(const fc_config *config)
+{
+    if (config->device == FC_DEVICE_CUDA) {
+        return fc_config_error(config, FC_USAGE, "device",
+                               "this build has no CUDA backend; use cpu or auto");
+    }
+    if (config->precision == FC_PRECISION_BF16) {
+        return fc_config_error(config, FC_USAGE, "precision",
+                               "bf16 needs device cuda; use fp32, fp64 or auto");
+    }
+    return FC_OK;
+}
+
+fc_status fc_experiment_step_options(const fc_config *config, int ranks, fc_step_options *out)
+{
+    *out = (fc_step_options){.local_loss = config->train.local_loss,
+                             .gather_with_grad = config->train.gather_with_grad,
+                             .recompute = config->train.recompute == FC_RECOMPUTE_BLOCKS,
+                             .accumulate = config->train.accumulate};
+    out->unsynced_gradients =
+        (config->train.compat & FC_COMPAT_UNSYNCED_GRADIENTS) != 0 && ranks > 1;
+    out->adamw = (fc_adamw_options){.weight_decay = config->train.optimizer.weight_decay,
+                                    .beta1 = config->train.optimizer.betas[0],
+                                    .beta2 = config->train.optimizer.betas[1],
+                                    .eps = config->train.optimizer.eps,
+                                    .clip_grad_norm = config->train.clip_grad_norm,
+                                    .shard = config->train.shard_optimizer && ranks > 1};
+    if (out->unsynced_gradients && out->adamw.shard) {
+        return fc_config_error(
+            config, FC_USAGE, "train.shard_optimizer",
+            "ranks with unsynced gradients have nothing to share an optimizer for");
+    }
+    FC_ASSERT(config->loss_count <= FC_MAX_TERMS);
+    for (int i = 0; i < config->loss_count; i++) {
+        out->terms[out->term_count++] = (fc_step_term){.def = config->losses[i].def,
+                                                       .weight = config->losses[i].weight,
+                                                       .options = config->losses[i].options};
+    }
+    return FC_OK;
+}
+
+fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip **out)
+{
+    FC_TRY(fc_clip_create(out, &config->model.config, config->model.image_size, dtype,
+                          config->model.freeze));
+    if (strcmp(config->model.init, "random") == 0) {
+        fc_clip_init(*out, (uint64_t)config->seed);
+        return FC_OK;
+    }
+    fc_status status = fc_clip_load(*out, config->model.init);
+    if (status != FC_OK) {
+        fc_clip_destroy(out);
+    }
+    return status;
+}
+
+/* ---- Stores ---- */
+
+/* Path of a source's store; scenes are rendered by rank 0 where they are not there yet. Heap. */
+static fc_status source_path(const fc_experiment *x, const fc_source *source, char **path)
+{
+    if (!source->synthetic) {
+        *path = fc_strdup(source->path);
+        return FC_OK;
+    }
+    char *folder = fc_format("%s/data", x->config->output);
+    fc_status status = FC_OK;
+    *path = NULL;
+    if (fc_comm_rank(x->comm) == 0) {
+        status = fc_folder_make(folder);
+        if (status == FC_OK) {
+            status = fc_scenes_path(folder, &source->scenes, path);
+        }
+        if (status == FC_OK && access(*path, R_OK) != 0) {
+            fc_log_info("rendering %lld scenes into %s", (long long)source->scenes.images, *path);
+            status = fc_scenes_write(*path, &source->scenes);
+        }
+    }
+    status = fc_dist_agree(status);
+    if (status == FC_OK && *path == NULL) {
+        status = fc_scenes_path(folder, &source->scenes, path);
+    }
+    fc_free(&folder);
+    return status;
+}
+
+static fc_status check_store(const fc_experiment *x, const fc_store *s, const char *key)
+{
+    const fc_model_config *model = &x->config->model.config;
+    if (s->vocab_size > model->text.vocab_size) {
+        return fc_config_error(x->config, FC_USAGE, key,
+                               "%s has tokens of a vocabulary of %d, the model one of %d", s->path,
+                               s->vocab_size, model->text.vocab_size);
+    }
+    return FC_OK;
+}
+
+static fc_status open_source(fc_experiment *x, const fc_source *source, const char *key,
+                             fc_store **out)
+{
+    char *path;
+    FC_TRY(source_path(x, source, &path));
+    fc_store *already[] = {x->train, x->box, x->retrieval};
+    for (size_t i = 0; i < sizeof already / sizeof *already; i++) {
+        if (already[i] != NULL && strcmp(already[i]->path, path) == 0) {
+            *out = already[i];
+        }
+    }
+    fc_status status = *out != NULL ? FC_OK : fc_store_open(out, path);
+    fc_free(&path);
+    if (status == FC_OK) {
+        status = check_store(x, *out, key);
+    }
+    return fc_dist_agree(status);
+}
+
+/* What the terms read must be in the training store. */
+static fc_status check_needs(const fc_experiment *x)
+{
+    unsigned needs = fc_step_needs(&x->step);
+    const fc_store *s = x->train;
+    const char *lacks = NULL;
+    if ((needs & FC_NEED_TEXT) != 0 && s->captions == 0) {
+        lacks = "captions";
+    } else if ((needs & (FC_NEED_BOX | FC_NEED_CROP)) != 0 && s->regions == 0) {
+        lacks = "regions";
+    } else if ((needs & FC_NEED_REGION_TEXT) != 0 && s->region_offsets[s->regions] == 0) {
+        lacks = "region captions";
+    }
+    for (int i = 0; (needs & FC_NEED_TEXT) != 0 && lacks == NULL && i < s->images; i++) {
+        if (s->caption_of[i] == s->caption_of[i + 1]) {
+            return FC_FAIL(
+                FC_DATA,
+                "%s:/captions/image_offsets: image %d has no caption, and a loss term needs one",
+                s->path, i);
+        }
+    }
+    if (lacks != NULL) {
+        for (int i = 0; i < x->step.term_count; i++) {
+            const fc_loss_def *def = x->step.terms[i].def;
+            unsigned need =
+                strcmp(lacks, "captions") == 0 ? FC_NEED_TEXT : FC_NEED_BOX | FC_NEED_REGION_TEXT;
+            if ((def->needs & need) != 0) {
+                return FC_FAIL(FC_DATA, "%s has no %s, and losses.%s needs them", s->path, lacks,
+                               def->name);
+            }
+        }
+    }
+    return FC_OK;
+}
+
+static fc_status plan_training(fc_experiment *x)
+{
+    const fc_config *c = x->config;
+    int ranks = fc_comm_size(x->comm);
+    x->global_batch = (int64_t)c->train.batch_size * ranks;
+    FC_TRY(check_needs(x));
+    if (c->train.accumulate > c->train.batch_size) {
+        return fc_config_error(c, FC_USAGE, "train.accumulate", "%d micro-batches of a batch of %d",
+                               c->train.accumulate, c->train.batch_size);
+    }
+    FC_TRY(fc_sampler_create(&x->sampler, (uint64_t)c->seed, x->train->images, c->data.samples,
+                             x->global_batch, c->data.shuffle));
+    x->steps_per_epoch = fc_sampler_steps_per_epoch(x->sampler);
+    x->total_steps = c->train.steps > 0 ? c->train.steps : c->train.epochs * x->steps_per_epoch;
+    x->schedule = (fc_schedule){.kind = c->train.schedule.kind,
+                                .lr = c->train.optimizer.lr,
+                                .warmup_steps = c->train.schedule.warmup_steps,
+                                .total_steps = x->total_steps,
+                                .cooldown_steps = c->train.schedule.cooldown_steps,
+                                .end_lr = c->train.schedule.end_lr,
+                                .power = c->train.schedule.power};
+    return FC_OK;
+}
+
+fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm *comm,
+                             unsigned purpose)
+{
+    *x = (fc_experiment){.config = config, .comm = comm, .dtype = fc_experiment_dtype(config)};
+    FC_TRY(fc_experiment_check_device(config));
+    FC_TRY(fc_experiment_step_options(config, fc_comm_size(comm), &x->step));
+    if ((purpose & FC_FOR_TRAIN) != 0) {
+        FC_TRY(open_source(x, &config->data.train, "data.train", &x->train));
+        FC_TRY(plan_training(x));
+    }
+    if (config->eval.box_classification.data.node != NULL) {
+        FC_TRY(open_source(x, &config->eval.box_classification.data, "eval.box_classification",
+                           &x->box));
+    }
+    if (config->eval.retrieval.data.node != NULL) {
+        FC_TRY(open_source(x, &config->eval.retrieval.data, "eval.retrieval", &x->retrieval));
+    }
+    return fc_dist_agree(fc_experiment_model(config, x->dtype, &x->model));
+}
+
+void fc_experiment_close(fc_experiment *x)
+{
+    fc_sampler_destroy(&x->sampler);
+    fc_clip_destroy(&x->model);
+    if (x->retrieval != x->box && x->retrieval != x->train) {
+        fc_store_close(&x->retrieval);
+    }
+    if (x->box != x->train) {
+        fc_store_close(&x->box);
+    }
+    fc_store_close(&x->train);
+}
+
+static int auto_workers(void)
+{
+    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN) / fc_comm_local_size(fc_dist_comm());
+    return cores < 2 ? 1 : cores > 8 ? 8 : cores;
+}
+
+fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin)
+{
+    const fc_config *c = x->config;
+    unsigned needs = fc_step_needs(&x->step);
+    return (fc_loader_options){
+        .seed = (uint64_t)c->seed,
+        .steps_begin = begin,
+        .steps_end = x->total_steps,
+        .first = (int64_t)fc_comm_rank(x->comm) * c->train.batch_size,
+        .count = c->train.batch_size,
+        .image_size = x->model->image_size,
+        .fit = FC_FIT_SQUASH,
+        .max_boxes = c->data.max_boxes,
+        .min_box_size = c->data.min_box_size,
+        .max_box_size = c->data.max_box_size,
+        .caption_random = c->data.caption == FC_PICK_RANDOM,
+        .regions_random = c->data.regions == FC_PICK_RANDOM,
+        .need_captions = (needs & FC_NEED_TEXT) != 0,
+        .need_regions = (needs & (FC_NEED_BOX | FC_NEED_CROP | FC_NEED_REGION_TEXT)) != 0,
+        .need_crops = (needs & FC_NEED_CROP) != 0,
+        .need_region_captions = (needs & FC_NEED_REGION_TEXT) != 0,
+        .dummy_region = (c->train.compat & FC_COMPAT_DUMMY_REGION) != 0,
+        .context_length = c->model.config.text.context_length,
+        .vocab_size = c->model.config.text.vocab_size,
+        .workers = c->data.workers > 0 ? c->data.workers : auto_workers(),
+        .depth = 4,
+    };
+}
+
+double fc_experiment_epoch(const fc_experiment *x, int64_t step)
+{
+    return (double)step / (double)x->steps_per_epoch;
+}

@@ -1,0 +1,48 @@
+/* An experiment brought to life: model, stores, step, schedule. What train, eval, bench and
+ * --dry-run have in common. */
+#ifndef FC_LAUNCH_EXPERIMENT_H
+#define FC_LAUNCH_EXPERIMENT_H
+
+#include "launch/config.h"
+#include "launch/schedule.h"
+#include "launch/step.h"
+#include "launch/summary.h"
+
+typedef struct fc_experiment {
+    const fc_config *config;
+    fc_comm *comm;
+    fc_dtype dtype;
+    fc_clip *model;
+    fc_store *train, *box, *retrieval; /* NULL: not asked for; may be one store */
+    fc_step_options step;
+    fc_schedule schedule;
+    fc_sampler *sampler; /* NULL without training */
+    int64_t global_batch, steps_per_epoch, total_steps;
+} fc_experiment;
+
+/** Words of the configuration that say how a step is done, without weights or data. FC_USAGE: an
+ * impossible combination. */
+FC_NODISCARD fc_status fc_experiment_step_options(const fc_config *config, int ranks,
+                                                  fc_step_options *out);
+/** Model with its weights (random or from model.init). All ranks read the file. */
+FC_NODISCARD fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip **out);
+fc_dtype fc_experiment_dtype(const fc_config *config);
+/** "fp32" or "fp64"; FC_USAGE where device or precision is not to be had. */
+FC_NODISCARD fc_status fc_experiment_check_device(const fc_config *config);
+
+/** Open everything for `purpose` (FC_FOR_TRAIN | FC_FOR_EVAL). Synthetic scenes are rendered once
+ * into <output>/data by rank 0. Checks that stores have what terms and evaluations need, and that
+ * tokens fit the model. Collective; every rank gets the same outcome. */
+FC_NODISCARD fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm *comm,
+                                          unsigned purpose);
+void fc_experiment_close(fc_experiment *x);
+
+/** Loader options of this rank for steps [begin, total_steps). */
+fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin);
+/** Epochs done after `step` updates. */
+double fc_experiment_epoch(const fc_experiment *x, int64_t step);
+
+/** Run what eval: asks for with the model as it is. Collective. */
+FC_NODISCARD fc_status fc_experiment_evaluate(fc_experiment *x, double epoch, fc_evaluation *out);
+
+#endif

@@ -1,0 +1,457 @@
+#include "launch/run.h"
+
+#include "core/build_info.h"
+#include "core/clock.h"
+#include "core/fatal.h"
+#include "core/log.h"
+#include "core/memory.h"
+#include "launch/checkpoint.h"
+#include "launch/dist.h"
+#include "launch/folder.h"
+#include "launch/progress.h"
+#include "launch/results.h"
+#include "launch/signals.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What happened since the last row of results. */
+typedef struct interval {
+    int64_t steps;
+    double begun, data_seconds;
+} interval;
+
+typedef struct run {
+    fc_experiment *x;
+    const fc_config *config;
+    fc_step *step;
+    fc_loader *loader;
+    fc_results *results; /* rank 0 */
+    char *folder;        /* of checkpoints */
+    fc_checkpoint_position at;
+    fc_evaluation first, last; /* evaluations; epoch < 0: none */
+    fc_progress progress;
+    interval since;
+    double epoch_begun, saved_at; /* clock */
+    int64_t saved_step, bad_losses;
+    int signal;
+} run;
+
+static bool is_first_rank(const run *r)
+{
+    return fc_comm_rank(r->x->comm) == 0;
+}
+
+/* ---- Results ---- */
+
+static fc_status open_results(run *r, const fc_results_resume *resume)
+{
+    if (!is_first_rank(r)) {
+        return fc_dist_agree(FC_OK);
+    }
+    const char *names[FC_MAX_TERMS];
+    for (int i = 0; i < r->x->step.term_count; i++) {
+        names[i] = r->x->step.terms[i].def->name;
+    }
+    char *path = fc_format("%s/results.h5", r->config->output), *text = fc_config_text(r->config);
+    fc_results_info info = {.name = r->config->name,
+                            .config = text,
+                            .code_version = FC_VERSION,
+                            .device = "cpu",
+                            .precision = r->x->dtype == FC_F64 ? "fp64" : "fp32",
+                            .world_size = fc_comm_size(r->x->comm),
+                            .parameters = fc_params_size(r->x->model->params),
+                            .train_images = fc_sampler_size(r->x->sampler),
+                            .terms = r->x->step.term_count,
+                            .term_name = names};
+    fc_status status = fc_results_open(&r->results, path, &info, resume);
+    fc_free(&path);
+    fc_free(&text);
+    return fc_dist_agree(status);
+}
+
+static fc_status record_step(run *r, const fc_step_result *result, double lr)
+{
+    double seconds = (fc_clock_seconds() - r->since.begun) / (double)r->since.steps;
+    char suffix[160];
+    snprintf(suffix, sizeof suffix, "loss %.4f  lr %.2e  %.1f img/s", result->loss, lr,
+             (double)r->x->global_batch / seconds);
+    fc_progress_step(&r->progress, r->at.step, suffix);
+    fc_status status = FC_OK;
+    if (is_first_rank(r)) {
+        fc_results_row row = {.step = r->at.step,
+                              .epoch = r->at.epoch,
+                              .loss = result->loss,
+                              .lr = lr,
+                              .logit_scale = result->logit_scale,
+                              .grad_norm = result->grad_norm,
+                              .seconds = seconds,
+                              .data_seconds = r->since.data_seconds / (double)r->since.steps,
+                              .images_per_second = (double)r->x->global_batch / seconds,
+                              .terms = result->terms};
+        status = fc_results_step(r->results, &row);
+        if (status == FC_OK) {
+            status = fc_results_flush(r->results);
+        }
+    }
+    r->since = (interval){.begun = fc_clock_seconds()};
+    return status;
+}
+
+static fc_status record_evaluation(run *r, const fc_evaluation *e)
+{
+    if (!is_first_rank(r)) {
+        return FC_OK;
+    }
+    const fc_config *c = r->config;
+    char box[512], retrieval[512];
+    snprintf(box, sizeof box,
+             "zero-shot classification of ground-truth boxes; data %s; categories %" PRId64
+             "; image size %d; resize %s; "
+             "prompts %" PRId64,
+             r->x->box != NULL ? r->x->box->path : "none", e->box.categories,
+             c->eval.box_classification.image_size != 0 ? c->eval.box_classification.image_size
+                                                        : r->x->model->image_size,
+             c->eval.box_classification.resize == FC_FIT_LONGEST ? "longest" : "squash",
+             r->x->box != NULL ? r->x->box->prompts : 0);
+    snprintf(retrieval, sizeof retrieval,
+             "data %s; images %" PRId64 "; captions %" PRId64 "; image size %d; resize %s",
+             r->x->retrieval != NULL ? r->x->retrieval->path : "none", e->retrieval.images,
+             e->retrieval.captions,
+             c->eval.retrieval.image_size != 0 ? c->eval.retrieval.image_size
+                                               : r->x->model->image_size,
+             c->eval.retrieval.resize == FC_FIT_CENTER_CROP ? "center_crop" : "squash");
+    fc_results_eval_row row = {.epoch = e->epoch,
+                               .has_box = e->has_box,
+                               .has_retrieval = e->has_retrieval,
+                               .top1 = e->box.top1,
+                               .top5 = e->box.top5,
+                               .micro_top1 = e->box.micro_top1,
+                               .micro_top5 = e->box.micro_top5,
+                               .i2t_r1 = e->retrieval.i2t_r1,
+                               .i2t_r5 = e->retrieval.i2t_r5,
+                               .i2t_r10 = e->retrieval.i2t_r10,
+                               .t2i_r1 = e->retrieval.t2i_r1,
+                               .t2i_r5 = e->retrieval.t2i_r5,
+                               .t2i_r10 = e->retrieval.t2i_r10,
+                               .regions = e->box.regions,
+                               .categories = e->box.categories,
+                               .per_category_top1 = e->box.per_category_top1,
+                               .box_protocol = e->has_box ? box : NULL,
+                               .retrieval_protocol = e->has_retrieval ? retrieval : NULL};
+    return fc_results_eval(r->results, &row);
+}
+
+static fc_status record_memory(run *r)
+{
+    int ranks = fc_comm_size(r->x->comm);
+    int64_t *host = fc_alloc((size_t)ranks, sizeof *host),
+            *device = fc_alloc((size_t)ranks, sizeof *device);
+    fc_status status = fc_comm_all_gather_i64(r->x->comm, fc_peak_host_bytes(), host);
+    if (status == FC_OK && is_first_rank(r)) {
+        fc_results_memory(r->results, ranks, device, host);
+    }
+    fc_free(&host);
+    fc_free(&device);
+    return status;
+}
+
+/* ---- Evaluations and checkpoints ---- */
+
+static fc_status evaluate(run *r)
+{
+    if (r->x->box == NULL && r->x->retrieval == NULL) {
+        return FC_OK;
+    }
+    fc_progress_end(&r->progress);
+    fc_evaluation e;
+    FC_TRY(fc_experiment_evaluate(r->x, r->at.epoch, &e));
+    FC_TRY(fc_dist_agree(record_evaluation(r, &e)));
+    fc_summary_log(&e);
+    if (r->first.epoch < 0 && r->at.step == 0) {
+        r->first = e;
+    } else {
+        fc_box_result_free(&r->last.box);
+        r->last = e;
+    }
+    fc_progress_begin(&r->progress, "train", r->at.step, r->x->total_steps,
+                      r->config->train.log_every);
+    r->since.begun = fc_clock_seconds();
+    return FC_OK;
+}
+
+static fc_status save_state(run *r)
+{
+    r->at.epoch_seconds = fc_clock_seconds() - r->epoch_begun;
+    r->saved_at = fc_clock_seconds();
+    r->saved_step = r->at.step;
+    return fc_checkpoint_save_state(r->folder, r->x->model, fc_step_optimizer(r->step), r->x->comm,
+                                    &r->at, r->config->train.checkpoint.keep);
+}
+
+static bool is_due(int64_t count, int64_t every)
+{
+    return every > 0 && count % every == 0;
+}
+
+static fc_status end_of_epoch(run *r)
+{
+    int64_t epoch = r->at.step / r->x->steps_per_epoch;
+    bool last = r->at.step == r->x->total_steps;
+    if (is_first_rank(r)) {
+        fc_results_epoch_seconds(r->results, fc_clock_seconds() - r->epoch_begun);
+    }
+    r->epoch_begun = fc_clock_seconds();
+    /* Evaluated before it is saved: a run that goes on from this state has the evaluation behind
+     * it. */
+    if (!last && is_due(epoch, r->config->eval.every_epochs)) {
+        FC_TRY(evaluate(r));
+    }
+    if (!last && is_due(epoch, r->config->train.checkpoint.every_epochs)) {
+        FC_TRY(fc_checkpoint_save_model(r->folder, r->x->model, epoch, r->x->comm));
+        FC_TRY(save_state(r));
+    }
+    return FC_OK;
+}
+
+/* ---- Starting ---- */
+
+static fc_status resume_path(run *r, char **path)
+{
+    const char *resume = r->config->train.resume;
+    *path = NULL;
+    if (strcmp(resume, "never") == 0) {
+        return FC_OK;
+    }
+    if (strcmp(resume, "auto") == 0) {
+        return fc_checkpoint_newest(r->folder, r->x->comm, path);
+    }
+    *path = fc_strdup(resume);
+    return FC_OK;
+}
+
+static fc_status check_position(run *r, const char *path)
+{
+    if (r->at.global_batch != r->x->global_batch) {
+        return FC_FAIL(FC_USAGE,
+                       "%s was written with a global batch of %" PRId64 ", this run has %" PRId64
+                       " (train.batch_size x ranks): change train.batch_size or the number of "
+                       "ranks, or start anew with "
+                       "train.resume: never",
+                       path, r->at.global_batch, r->x->global_batch);
+    }
+    if (r->at.step > r->x->total_steps) {
+        return FC_FAIL(FC_USAGE, "%s is at step %" PRId64 ", this run ends at step %" PRId64, path,
+                       r->at.step, r->x->total_steps);
+    }
+    return FC_OK;
+}
+
+static fc_status start(run *r)
+{
+    char *path;
+    FC_TRY(resume_path(r, &path));
+    if (path == NULL) {
+        return open_results(r, NULL);
+    }
+    fc_status status =
+        fc_checkpoint_load_state(path, r->x->model, fc_step_optimizer(r->step), &r->at);
+    if (status == FC_OK) {
+        status = check_position(r, path);
+    }
+    status = fc_dist_agree(status);
+    if (status == FC_OK) {
+        fc_log_info("going on from %s (step %" PRId64 " of %" PRId64 ")", path, r->at.step,
+                    r->x->total_steps);
+        if (r->x->step.unsynced_gradients) {
+            fc_log_warn("ranks had drifted apart; all go on from rank 0's model");
+        }
+        fc_results_resume resume = {.step = r->at.step, .epoch = r->at.epoch};
+        status = open_results(r, &resume);
+    }
+    fc_free(&path);
+    r->epoch_begun -= r->at.epoch_seconds;
+    r->saved_step = r->at.step;
+    return status;
+}
+
+/* The FAILED file decides which rank of a failing job prints (core/fatal.c): an old one must not
+ * silence this run. */
+static fc_status prepare_output(run *r)
+{
+    fc_status status = FC_OK;
+    r->folder = fc_format("%s/checkpoints", r->config->output);
+    if (is_first_rank(r)) {
+        status = fc_folder_make(r->folder);
+        char *failed = fc_format("%s/FAILED", r->config->output);
+        if (status == FC_OK && unlink(failed) != 0 && errno != ENOENT) {
+            status = FC_FAIL(FC_RUNTIME, "cannot remove %s: %s", failed, strerror(errno));
+        }
+        fc_free(&failed);
+    }
+    FC_TRY(fc_dist_agree(status));
+    fc_fatal_set_run_dir(r->config->output);
+    return FC_OK;
+}
+
+/* ---- Steps ---- */
+
+static fc_status bad_loss(run *r, const fc_step_result *result)
+{
+    char text[512];
+    int n = snprintf(text, sizeof text, "step %" PRId64 ": loss %g, gradient norm %g",
+                     r->at.step + 1, result->loss, result->grad_norm);
+    for (int i = 0; i < r->x->step.term_count && n < (int)sizeof text; i++) {
+        n += snprintf(text + n, sizeof text - (size_t)n, ", %s %g", r->x->step.terms[i].def->name,
+                      result->terms[i]);
+    }
+    if (r->config->run.on_bad_loss == FC_BAD_LOSS_SKIP) {
+        r->bad_losses++;
+        fc_log_warn("%s: step skipped (run.on_bad_loss: skip)", text);
+        return FC_OK;
+    }
+    return FC_FAIL(FC_DATA,
+                   "%s: not finite; lower train.optimizer.lr, set train.clip_grad_norm, or "
+                   "run.on_bad_loss: skip",
+                   text);
+}
+
+/* What any rank wants, all do: stop after a signal, save because the time has come. */
+static fc_status agree(run *r, bool *stop, bool *save)
+{
+    double minutes = r->config->train.checkpoint.every_minutes;
+    int64_t wish[2] = {fc_signals_pending(), 0};
+    wish[1] = is_first_rank(r) && minutes > 0 && fc_clock_seconds() - r->saved_at >= 60 * minutes;
+    FC_TRY(fc_comm_all_reduce(r->x->comm, wish, 2, FC_COMM_I64, FC_COMM_MAX));
+    r->signal = (int)wish[0];
+    *stop = wish[0] != 0;
+    *save = wish[1] != 0 || is_due(r->at.step, r->config->train.checkpoint.every_steps);
+    return FC_OK;
+}
+
+static fc_status one_step(run *r)
+{
+    const fc_batch *batch;
+    double waited;
+    fc_step_result result;
+    FC_TRY(fc_loader_next(r->loader, &batch, &waited));
+    FC_TRY(fc_step_gradients(r->step, batch, &result));
+    double lr = fc_schedule_lr(&r->x->schedule, r->at.step);
+    bool finite = isfinite(result.loss) && isfinite(result.grad_norm);
+    if (finite) {
+        FC_TRY(fc_step_update(r->step, lr, &result));
+    } else {
+        FC_TRY(bad_loss(r, &result));
+    }
+    r->at.step++;
+    r->at.epoch = fc_experiment_epoch(r->x, r->at.step);
+    r->since.steps++;
+    r->since.data_seconds += waited;
+    bool last = r->at.step == r->x->total_steps;
+    if (is_due(r->at.step, r->config->train.log_every) || last) {
+        return record_step(r, &result, lr);
+    }
+    fc_progress_step(&r->progress, r->at.step, NULL);
+    return FC_OK;
+}
+
+static fc_status interrupted(run *r)
+{
+    if (r->saved_step != r->at.step) {
+        FC_TRY(save_state(r));
+    }
+    if (is_first_rank(r)) {
+        FC_TRY(fc_results_finish(r->results, "interrupted"));
+    }
+    return FC_FAIL(FC_INTERRUPTED,
+                   "%s after step %" PRId64 " of %" PRId64
+                   "; saved, the same command goes on from there",
+                   fc_signals_name(r->signal), r->at.step, r->x->total_steps);
+}
+
+static fc_status all_steps(run *r)
+{
+    while (r->at.step < r->x->total_steps) {
+        FC_TRY(one_step(r));
+        bool stop, save;
+        FC_TRY(agree(r, &stop, &save));
+        if (r->at.step % r->x->steps_per_epoch == 0) {
+            FC_TRY(end_of_epoch(r));
+        }
+        if (stop && r->at.step < r->x->total_steps) {
+            return interrupted(r);
+        }
+        if (save && r->saved_step != r->at.step) {
+            FC_TRY(save_state(r));
+        }
+    }
+    return FC_OK;
+}
+
+static fc_status finish(run *r)
+{
+    fc_progress_end(&r->progress);
+    int64_t epoch = (r->at.step + r->x->steps_per_epoch - 1) / r->x->steps_per_epoch;
+    FC_TRY(fc_checkpoint_save_model(r->folder, r->x->model, epoch, r->x->comm));
+    if (r->saved_step != r->at.step) {
+        FC_TRY(save_state(r));
+    }
+    FC_TRY(evaluate(r));
+    FC_TRY(record_memory(r));
+    fc_status status = is_first_rank(r) ? fc_results_finish(r->results, "completed") : FC_OK;
+    fc_progress_end(&r->progress);
+    return fc_dist_agree(status);
+}
+
+static fc_status train(run *r)
+{
+    FC_TRY(prepare_output(r));
+    r->step = fc_step_create(r->x->model, r->x->comm, &r->x->step);
+    r->at.global_batch = r->x->global_batch;
+    r->epoch_begun = r->saved_at = fc_clock_seconds();
+    FC_TRY(start(r));
+    if (r->at.step == r->x->total_steps) {
+        fc_log_info("%s has trained all of its %" PRId64
+                    " steps; nothing is left to do (train.resume: never starts anew)",
+                    r->config->output, r->at.step);
+    }
+    fc_progress_begin(&r->progress, "train", r->at.step, r->x->total_steps,
+                      r->config->train.log_every);
+    if (r->at.step == 0 && r->config->eval.before_training) {
+        FC_TRY(evaluate(r));
+    }
+    r->epoch_begun = fc_clock_seconds() - r->at.epoch_seconds;
+    r->saved_at = r->since.begun = fc_clock_seconds();
+    fc_loader_options options = fc_experiment_loader(r->x, r->at.step);
+    FC_TRY(fc_loader_create(&r->loader, r->x->train, r->x->sampler, &options));
+    FC_TRY(all_steps(r));
+    return finish(r);
+}
+
+fc_status fc_run_train(fc_experiment *x)
+{
+    run r = {.x = x, .config = x->config};
+    r.first.epoch = r.last.epoch = -1;
+    fc_status status = train(&r);
+    fc_progress_end(&r.progress);
+    if (status == FC_OK && r.last.epoch >= 0) {
+        fc_summary_print(r.first.epoch >= 0 ? &r.first : NULL, &r.last);
+    }
+    if (status != FC_OK && status != FC_INTERRUPTED && r.results != NULL) {
+        char message[1024];
+        snprintf(message, sizeof message, "%s", fc_error_message());
+        FC_IGNORE(fc_results_finish(r.results, "failed"));
+        fc_error_set(message, "");
+    }
+    fc_box_result_free(&r.first.box);
+    fc_box_result_free(&r.last.box);
+    fc_loader_destroy(&r.loader);
+    fc_results_close(&r.results);
+    fc_step_destroy(&r.step);
+    fc_free(&r.folder);
+    return status;
+}
