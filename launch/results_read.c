@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_TERMS = 1000 };
+enum { MAX_TERMS = 1000, MAX_CATEGORIES = 1 << 20 };
 
 typedef struct source {
     hid_t file;
@@ -131,7 +131,7 @@ static fc_status read_per_category(const source *s, fc_run *run)
     fc_status status = FC_OK;
     if (H5Sget_simple_extent_ndims(space) != 2 ||
         H5Sget_simple_extent_dims(space, dims, NULL) != 2 || dims[0] != (hsize_t)run->evals ||
-        H5Tget_class(type) != H5T_FLOAT || dims[1] > INT32_MAX) {
+        H5Tget_class(type) != H5T_FLOAT || dims[1] > MAX_CATEGORIES) {
         status = FC_FAIL(FC_DATA, "%s:%s is not %lld rows of reals", s->path, dataset,
                          (long long)run->evals);
     } else if (dims[0] > 0 && dims[1] > 0) {
