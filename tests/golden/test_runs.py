@@ -126,6 +126,9 @@ def compare_weights(checks, label, name, terms, path):
             keep = (index < flat // 3) | (index >= flat // 3 * 2)
             g, i, w = g[keep], i[keep], w[keep]
         d, m = np.linalg.norm(g - w), np.linalg.norm(w - i)
+        if "rope.freqs" in tensor:  # no parameter: recomputed, by us in double
+            checks.near("%s: %s" % (label, tensor), np.abs(g - w).max(), 0, 2e-6)
+            continue
         apart += d * d
         moved += m * m
         if m == 0:
