@@ -16,7 +16,7 @@ struct fc_comm {
 
 struct fc_comm_request {
     fc_comm_request *next;
-    int parts, done;
+    int parts;
     MPI_Request *part;
 };
 

@@ -170,6 +170,13 @@ typedef struct fci_square_sum_args {
     double *sum;
 } fci_square_sum_args;
 
+/* y (rows, cols) = a (rows, width) b^T (cols, width); each value depends on its two rows alone. */
+typedef struct fci_scores_args {
+    int64_t rows, cols, width;
+    const void *a, *b;
+    void *y;
+} fci_scores_args;
+
 /* One backend's kernels for one real type. Scratch is the backend's; what a kernel takes from it
  * the caller gives back. */
 typedef struct fci_kernels {
