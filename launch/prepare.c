@@ -1,6 +1,7 @@
 #include "data/prepare.h"
 
 #include "core/yaml.h"
+#include "launch/progress.h"
 #include "launch/verbs.h"
 
 #include <stdio.h>
@@ -38,6 +39,18 @@ static const char help[] =
     "  max_bad_fraction: 0.001                pictures that may be missing or damaged before it is "
     "an error\n";
 
+static void step(void *ctx, int64_t done, int64_t total)
+{
+    fc_progress *p = ctx;
+    if (p->total == 0) {
+        fc_progress_begin(p, "prepare", 0, total, 0);
+    }
+    fc_progress_step(p, done, NULL);
+    if (done == total) {
+        fc_progress_end(p);
+    }
+}
+
 fc_status fc_verb_prepare(int argc, char **argv)
 {
     if (argc < 2) {
@@ -51,11 +64,16 @@ fc_status fc_verb_prepare(int argc, char **argv)
     fc_yaml *recipe = NULL;
     FC_TRY(fc_yaml_load(&recipe, argv[1]));
     fc_status status = FC_OK;
+    fc_progress progress = {0};
     for (int i = 2; i < argc; i++) {
         FC_TRY_GOTO(status, fc_yaml_override(recipe, argv[i]), done);
     }
-    FC_TRY_GOTO(status, fc_prepare(recipe), done);
+    fc_prepare_watch watch = {step, &progress};
+    FC_TRY_GOTO(status, fc_prepare(recipe, &watch), done);
 done:
+    if (progress.total > 0) {
+        fc_progress_end(&progress);
+    }
     fc_yaml_destroy(&recipe);
     return status;
 }
