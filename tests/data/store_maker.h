@@ -75,7 +75,7 @@ static inline void maker_add(fc_store_writer *w, const maker *m, int64_t i, int6
     size_t bytes = 3 * (size_t)width * (size_t)height;
     uint8_t *pixels = fc_alloc(bytes, 1), crop[4][3 * MAKER_CROP * MAKER_CROP];
     int32_t ids[8][MAKER_CONTEXT];
-    char name[32], text[8][32];
+    char name[64], text[8][64];
     fc_store_caption captions[3];
     fc_store_region regions[4];
     maker_pixels((uint64_t)i, bytes, pixels);

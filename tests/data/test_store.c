@@ -1,4 +1,5 @@
-/* Stores: what the writer writes, the reader reads; what may be absent; the golden stores.
+/* Stores: what the writer writes, the reader reads; what may be absent; the golden stores. For
+ * test_store_h5py.py it also writes one ("write PATH") and says what it reads ("read PATH").
  * fctest: timeout=60 */
 #include "data/store.h"
 #include "tests/data/store_maker.h"
@@ -245,14 +246,69 @@ static void golden(const char *name, int64_t images, int64_t regions, int64_t ca
     fc_store_close(&s);
 }
 
-int main(void)
+/* One line a value, for the script. */
+static int read_for_script(const char *path)
 {
-    round_trip(&(maker){.images = 23,
+    fc_store *s;
+    int64_t findings = -1;
+    if (fc_store_open(&s, path) != FC_OK ||
+        fc_store_check(s, 10, NULL, NULL, NULL, &findings) != FC_OK) {
+        printf("error=%s\n", fc_error_message());
+        return 1;
+    }
+    printf("images=%lld\ncaptions=%lld\nregions=%lld\nprompts=%lld\nfindings=%lld\n",
+           (long long)s->images, (long long)s->captions, (long long)s->regions,
+           (long long)s->prompts, (long long)findings);
+    printf("tokenizer=%s\nsource=%s\n", s->tokenizer == NULL ? "" : s->tokenizer,
+           s->source == NULL ? "" : s->source);
+    for (int64_t k = 0; k < s->categories; k++) {
+        printf("category=%s\n", s->category_names[k]);
+    }
+    for (int64_t i = 0; i < s->images; i++) {
+        char *name = NULL;
+        fc_picture picture;
+        if (fc_store_text(s, "images/name", i, &name) != FC_OK ||
+            fc_store_picture(s, i, &picture) != FC_OK) {
+            printf("error=%s\n", fc_error_message());
+            return 1;
+        }
+        printf("name=%s\npixel=%d\n", name == NULL ? "" : name, picture.rgb[0]);
+        fc_picture_free(&picture);
+        fc_free(&name);
+    }
+    for (int64_t r = 0; r < s->regions; r++) {
+        printf("box=%g\n", (double)s->boxes[4 * r + 2]);
+    }
+    for (int64_t c = 0; c < s->captions; c++) {
+        int32_t ids[MAKER_CONTEXT];
+        int count = 0;
+        if (fc_store_tokens(s, FC_CAPTION_TOKENS, c, INT32_MAX, MAKER_CONTEXT, ids, &count) !=
+            FC_OK) {
+            printf("error=%s\n", fc_error_message());
+            return 1;
+        }
+        printf("ids=%d %d\n", count, ids[count - 1]);
+    }
+    fc_store_close(&s);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const maker full = {.images = 23,
                         .crops = true,
                         .text = true,
                         .scores = true,
                         .region_captions = true,
-                        .categories = true});
+                        .categories = true};
+    if (argc == 3 && strcmp(argv[1], "write") == 0) {
+        make_store(argv[2], &full);
+        return fc_check_end();
+    }
+    if (argc == 3 && strcmp(argv[1], "read") == 0) {
+        return read_for_script(argv[2]);
+    }
+    round_trip(&full);
     round_trip(&(maker){.images = 9});
     large();
     small_files();
