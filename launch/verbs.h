@@ -4,6 +4,15 @@
 
 #include "core/status.h"
 
+/** `fineclip EXPERIMENT.yaml [key=value ...] [--dry-run]`: train and evaluate. */
+FC_NODISCARD fc_status fc_verb_train(int argc, char **argv);
+
+/** `fineclip eval EXPERIMENT.yaml [key=value ...]`: evaluate, train nothing. */
+FC_NODISCARD fc_status fc_verb_eval(int argc, char **argv);
+
+/** `fineclip bench EXPERIMENT.yaml [key=value ...]`: time steps on made-up data. */
+FC_NODISCARD fc_status fc_verb_bench(int argc, char **argv);
+
 /** `fineclip prepare RECIPE.yaml [key=value ...]`: make a store; `--help` prints the recipe's keys.
  */
 FC_NODISCARD fc_status fc_verb_prepare(int argc, char **argv);
