@@ -167,7 +167,9 @@ static fc_status write_head(fc_store_writer *w)
         FC_TRY(fci_h5_set_string(file, w->partial, "source", o->source));
     }
     FC_TRY(fci_h5_set_int(file, w->partial, "crop_size", o->crops ? o->crop_size : 0));
-    FC_TRY(fci_h5_set_real(file, w->partial, "crop_scale", o->crop_scale));
+    if (o->crop_scale > 0) {
+        FC_TRY(fci_h5_set_real(file, w->partial, "crop_scale", o->crop_scale));
+    }
     char created[32] = "";
     time_t now = time(NULL);
     struct tm utc;
@@ -210,9 +212,9 @@ fc_status fc_store_writer_create(fc_store_writer **out, const char *path,
                                  const fc_store_options *options)
 {
     *out = NULL;
-    if (options->crops && options->crop_size < 1) {
-        return FC_FAIL(FC_USAGE, "%s: crops need a size of at least 1, not %d", path,
-                       options->crop_size);
+    if (options->crops && (options->crop_size < 1 || !(options->crop_scale > 0))) {
+        return FC_FAIL(FC_USAGE, "%s: crops need a size of at least 1 and a scale, not %d and %g",
+                       path, options->crop_size, options->crop_scale);
     }
     fc_store_writer *w = fc_alloc(1, sizeof *w);
     w->path = fc_strdup(path);

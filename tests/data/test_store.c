@@ -170,7 +170,7 @@ static void small_files(void)
 /* Nothing but pictures, and not even those. */
 static void bare(void)
 {
-    fc_store_options options = {.codec = FC_CODEC_RAW, .crop_scale = 1.5};
+    fc_store_options options = {.codec = FC_CODEC_RAW};
     const char *path = fc_check_temp("bare.h5");
     fc_store_writer *w;
     fc_store *s;
@@ -188,7 +188,6 @@ static void bare(void)
     attribute(path, "/", "complete", NULL, -1);
     attribute(path, "/", "context_length", NULL, -1);
     attribute(path, "/", "vocab_size", NULL, -1);
-    attribute(path, "/", "crop_scale", NULL, -1);
     if (FC_CHECK_OK(fc_store_open(&s, path))) {
         FC_CHECK_INT(s->context_length, 0);
         FC_CHECK_NEAR(s->crop_scale, 1.5, 0);
@@ -224,6 +223,9 @@ static void refused(void)
     FC_CHECK_OK(fc_store_writer_add(w, 0, NULL, 1, 1, pixel, 3, 1, &caption, 0, NULL));
     fc_store_writer_destroy(&w);
     FC_CHECK(w == NULL && access(partial, F_OK) != 0 && access(path, F_OK) != 0);
+    options.crops = true;
+    FC_CHECK_FAILS(fc_store_writer_create(&w, path, &options), FC_USAGE, "crops need a size");
+    options.crops = false;
     FC_CHECK_FAILS(fc_store_writer_create(&w, "/nowhere/at/all.h5", &options), FC_NOINPUT,
                    "/nowhere/at/all.h5.partial cannot be created");
     FC_CHECK(w == NULL);
