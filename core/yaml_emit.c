@@ -30,7 +30,7 @@ static bool emit_text(yaml_emitter_t *emitter, const char *text, bool plain)
     yaml_event_t event;
     return yaml_scalar_event_initialize(
                &event, NULL, NULL, (const yaml_char_t *)text, (int)strlen(text), 1, 1,
-               plain ? YAML_PLAIN_SCALAR_STYLE : YAML_DOUBLE_QUOTED_SCALAR_STYLE) &&
+               plain ? YAML_PLAIN_SCALAR_STYLE : YAML_SINGLE_QUOTED_SCALAR_STYLE) &&
            yaml_emitter_emit(emitter, &event);
 }
 
