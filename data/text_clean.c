@@ -216,7 +216,7 @@ static char *lower(char *s, size_t count, bool ascii)
     }
     text t = {0};
     append(&t, (const char *)lowered, n);
-    free(lowered);
+    free(lowered); /* lint: allow, libunistring allocated it */
     fc_free(&s);
     return t.at;
 }

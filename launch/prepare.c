@@ -1,5 +1,7 @@
 #include "data/prepare.h"
 
+#include "core/memory.h"
+#include "core/paths.h"
 #include "core/yaml.h"
 #include "launch/progress.h"
 #include "launch/verbs.h"
@@ -12,32 +14,30 @@ static const char help[] =
     "\n"
     "Make an HDF5 store out of pictures, annotations and captions. The recipe's keys:\n"
     "\n"
-    "  output: data/coco_train2017.h5         the store; its folder is made where it is missing\n"
-    "  source: coco                           coco | synthetic\n"
+    "  output: data/coco_train2017.h5    the store; its folder is made where it is missing\n"
+    "  source: coco                      coco | synthetic\n"
     "\n"
     "source: synthetic\n"
-    "  synthetic: {images: 2000, seed: 1}     options of the made-up scenes\n"
+    "  synthetic: {images: 2000, ...}    options of the made-up scenes\n"
     "\n"
     "source: coco\n"
-    "  root: coco                             folder the next five are relative to (default: "
-    "here)\n"
-    "  images: train2017                      folder of the pictures\n"
-    "  captions: FILE.json                    COCO captions                        (optional)\n"
-    "  instances: FILE.json                   COCO boxes and categories, no crowds (optional)\n"
-    "  panoptic: {json: FILE, masks: FOLDER}  COCO panoptic; beside `instances` it adds the stuff "
-    "(optional)\n"
-    "  region_captions: FILE.json             {\"FILE.jpg_X_Y_W_H.jpg\": \"sentence\"} (optional)\n"
-    "  vocabulary: FILE                       bpe_simple_vocab_16e6.txt.gz (default: beside the "
-    "store)\n"
-    "  context_length: 77                     longer token rows are cut\n"
-    "  prompts: ensemble                      ensemble | none | a file of templates with {} and "
-    "{article}\n"
-    "  picture: {size: original, pixels: N, codec: jpeg, quality: 95}     size: original | squash "
-    "| longest\n"
-    "  crops: {size: 224, scale: 1.5, codec: jpeg, quality: 95}           or none\n"
-    "  text: true                             keep the sentences beside the tokens\n"
-    "  max_bad_fraction: 0.001                pictures that may be missing or damaged before it is "
-    "an error\n";
+    "  root: coco                        folder the next five are relative to (default: here)\n"
+    "  images: train2017                 folder of the pictures\n"
+    "  captions: FILE.json               COCO captions (optional, as the next three)\n"
+    "  instances: FILE.json              COCO boxes and categories, crowds left out\n"
+    "  panoptic: {json: FILE.json, masks: FOLDER}\n"
+    "                                    things and stuff; beside instances it adds the stuff\n"
+    "  region_captions: FILE.json        {\"FILE.jpg_X_Y_W_H.jpg\": \"sentence\"}\n"
+    "  vocabulary: FILE                  default: bpe_simple_vocab_16e6.txt.gz beside the store\n"
+    "  context_length: 77                longer rows of tokens are cut\n"
+    "  prompts: ensemble                 ensemble | none | a file, one template a line with {}\n"
+    "                                    for the name and {article} for a or an\n"
+    "  picture: {size: original, codec: jpeg, quality: 95}\n"
+    "                                    size: original | squash | longest, these with pixels: N\n"
+    "                                    codec: jpeg | png | raw\n"
+    "  crops: {size: 224, scale: 1.5, codec: jpeg, quality: 95}, or none\n"
+    "  text: true                        keep the sentences beside the tokens\n"
+    "  max_bad_fraction: 0.001           share of the pictures that may be missing or damaged\n";
 
 static void step(void *ctx, int64_t done, int64_t total)
 {
@@ -62,9 +62,10 @@ fc_status fc_verb_prepare(int argc, char **argv)
         return FC_OK;
     }
     fc_yaml *recipe = NULL;
-    FC_TRY(fc_yaml_load(&recipe, argv[1]));
-    fc_status status = FC_OK;
+    fc_status status;
     fc_progress progress = {0};
+    char *file = fc_path_find(argv[1]); /* shipped recipes work from any folder */
+    FC_TRY_GOTO(status, fc_yaml_load(&recipe, file == NULL ? argv[1] : file), done);
     for (int i = 2; i < argc; i++) {
         FC_TRY_GOTO(status, fc_yaml_override(recipe, argv[i]), done);
     }
@@ -75,5 +76,6 @@ done:
         fc_progress_end(&progress);
     }
     fc_yaml_destroy(&recipe);
+    fc_free(&file);
     return status;
 }
