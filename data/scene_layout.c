@@ -7,8 +7,8 @@
 
 enum { GRID = 48 }; /* side of the raster that visibility is measured on */
 
-static const double least_visible = 0.62;
-static const double extents[FCI_SCENE_SIZES][2] = {{0.20, 0.26}, {0.28, 0.35}, {0.38, 0.46}};
+static const double least_visible = 0.7;
+static const double extents[FCI_SCENE_SIZES][2] = {{0.27, 0.33}, {0.37, 0.43}, {0.48, 0.55}};
 
 /* Red, orange, yellow, green, cyan, blue, purple, pink. */
 static const double palette[FCI_SCENE_COLORS][3] = {
@@ -85,10 +85,10 @@ static void draw_category(fci_scene_object *o, const fci_scene *s, bool unseen, 
 static void draw_looks(fci_scene_object *o, fc_rng *rng)
 {
     o->texture = below(rng, FCI_SCENE_TEXTURES);
-    o->angle = o->shape == FCI_CIRCLE ? 0 : between(rng, -0.45, 0.45);
+    o->angle = o->shape == FCI_CIRCLE ? 0 : between(rng, -0.25, 0.25);
     double bright = between(rng, 0.88, 1.08);
     double ink = fc_rng_uniform(rng) < 0.5 ? 0.04 : 0.97;
-    double mix = between(rng, 0.62, 0.8);
+    double mix = between(rng, 0.35, 0.5);
     for (int c = 0; c < 3; c++) {
         o->rgb[c] = clip(palette[o->color][c] * bright + between(rng, -0.04, 0.04), 0, 1);
         o->other[c] = o->rgb[c] + mix * (ink - o->rgb[c]);
@@ -100,10 +100,11 @@ static void draw_looks(fci_scene_object *o, fc_rng *rng)
 }
 
 /* Anywhere, or leaning on an object that is there already. */
-static void draw_place(fci_scene_object *o, const fci_scene *s, int size, fc_rng *rng)
+static void draw_place(fci_scene_object *o, const fci_scene *s, int size, double shrink,
+                       fc_rng *rng)
 {
     o->size = size;
-    o->extent = between(rng, extents[size][0], extents[size][1]);
+    o->extent = shrink * between(rng, extents[size][0], extents[size][1]);
     double margin = 0.42 * o->extent;
     o->x = between(rng, margin, 1 - margin);
     o->y = between(rng, margin, 1 - margin);
@@ -153,12 +154,12 @@ static bool fits(fci_scene *s, rasters *r, const fci_scene_object *o)
     return true;
 }
 
-static bool place(fci_scene *s, rasters *r, fci_scene_object *o, bool small, fc_rng *rng)
+static bool place(fci_scene *s, rasters *r, fci_scene_object *o, double shrink, fc_rng *rng)
 {
     enum { TRIES = 40 };
     for (int try = 0; try < TRIES; try++) {
-        int size = small || try > TRIES / 2 ? FCI_SMALL : below(rng, FCI_SCENE_SIZES);
-        draw_place(o, s, size, rng);
+        int size = shrink < 1 || try > TRIES / 2 ? FCI_SMALL : below(rng, FCI_SCENE_SIZES);
+        draw_place(o, s, size, shrink, rng);
         if (fits(s, r, o)) {
             return true;
         }
@@ -212,14 +213,15 @@ void fci_scene_build(fci_scene *scene, const fc_scene_options *options, int64_t 
     int least = options->min_objects;
     int wanted = least + below(&rng, options->max_objects - least + 1);
     /* A crowded scene may come out with fewer objects than drawn, never with fewer than the least;
-     * then it starts over, with small objects, of which eight always find room soon. */
-    for (int attempt = 0; attempt == 0 || scene->objects < least; attempt++) {
+     * then it starts over with small objects, a little smaller each time, until all find room. */
+    double shrink = 1;
+    for (int attempt = 0; attempt == 0 || scene->objects < least; attempt++, shrink *= 0.93) {
         memset(scene, 0, sizeof *scene);
         while (scene->objects < wanted) {
             fci_scene_object *o = &scene->object[scene->objects];
             draw_category(o, scene, options->unseen, &rng);
             draw_looks(o, &rng);
-            if (!place(scene, r, o, attempt > 0, &rng)) {
+            if (!place(scene, r, o, shrink, &rng)) {
                 break;
             }
             scene->objects++;

@@ -16,8 +16,8 @@ typedef struct fc_scene_options {
     int64_t images; /* number of pictures; default 2000 */
     uint64_t seed;  /* default 1 */
     int size; /* side of the stored picture in pixels, 32..1024; default 96: objects are at least
-                 a fifth of the side, so a model of 64-pixel input still sees their texture */
-    int min_objects, max_objects; /* 1..8; default 2 and 5 */
+                 a quarter of the side, so a model of 64-pixel input still sees their texture */
+    int min_objects, max_objects; /* 1..8; default 2 and 4 */
     int captions;                 /* sentences about each picture, 1..8; default 3 */
     bool unseen;   /* false (default): held-out combinations never appear (training); true: all 64
                       appear equally often (evaluation). Scenes differ between the two for one seed */

@@ -384,7 +384,7 @@ static void test_layout(bool unseen)
             count[p->color * 8 + p->shape]++;
             texture[p->texture]++;
             size[p->size]++;
-            FC_CHECK(p->visible >= 0.6 && p->visible <= 1);
+            FC_CHECK(p->visible >= 0.69 && p->visible <= 1);
             FC_CHECK(p->box[0] >= 0 && p->box[1] >= 0 && p->box[2] <= 1 && p->box[3] <= 1);
             FC_CHECK(p->box[2] - p->box[0] > 0.1 && p->box[3] - p->box[1] > 0.1);
             FC_CHECK_INT(find(&s, p->color, p->shape), a); /* none twice */
