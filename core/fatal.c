@@ -112,10 +112,14 @@ void fc_fatal_nompi(fc_status status, const char *what)
     _exit(fc_status_exit(status));
 }
 
-int fc_fatal_usage(fc_status status)
+int fc_fatal_report(fc_status status)
 {
     if (fc_log_rank() == 0) {
-        fprintf(stderr, "fineclip: error: %s\n", fc_error_message());
+        const char *kind = status == FC_INTERRUPTED ? "" : "error: ";
+        const char *what =
+            fc_error_message()[0] != '\0' ? fc_error_message() : fc_status_text(status);
+        bool ours = status == FC_BUG || status == FC_RUNTIME;
+        fprintf(stderr, "fineclip: %s%s\n%s", kind, what, ours ? fc_error_trace() : "");
     }
     return fc_status_exit(status);
 }

@@ -16,8 +16,8 @@ void fc_fatal_set_abort(void (*abort_job)(int exit_status));
 void fc_fatal(fc_status status) __attribute__((noreturn));
 /** End the process at once with a message and without touching MPI (watchdog, signal handlers). */
 void fc_fatal_nompi(fc_status status, const char *what) __attribute__((noreturn));
-/** Before anything collective happened: rank 0 prints the error, every rank leaves with the status.
- */
-int fc_fatal_usage(fc_status status);
+/** For a failure that every rank knows of (fc_dist_agree): rank 0 prints the message, and every
+ * rank leaves in good order with the exit status that is returned. */
+int fc_fatal_report(fc_status status);
 
 #endif

@@ -336,3 +336,41 @@ fc_status fc_checkpoint_load_state(const char *path, fc_clip *model, fc_adamw *a
     fc_safetensors_close(&st);
     return status;
 }
+
+static fc_status read_weights(const fc_safetensors *st, fc_clip *model, double *epoch)
+{
+    const char *format = fc_safetensors_metadata(st, "format"),
+               *at = fc_safetensors_metadata(st, "epoch");
+    *epoch = at != NULL ? strtod(at, NULL) : 0;
+    if (format == NULL || strcmp(format, "fineclip-state") != 0) {
+        return fc_clip_load(model, st->path);
+    }
+    FC_TRY(check_state(st));
+    const fc_params *p = model->params;
+    fc_status status = FC_OK;
+    for (int i = 0; status == FC_OK && i < p->count; i++) {
+        const fc_param *item = &p->items[i];
+        if (item->name == NULL) {
+            continue;
+        }
+        char *name = fc_format("model.%s", item->name);
+        fc_st_tensor want = {.name = name,
+                             .dtype = p->dtype == FC_F64 ? FC_ST_F64 : FC_ST_F32,
+                             .ndim = item->ndim,
+                             .count = item->count,
+                             .data = fc_param_data(p, i)};
+        memcpy(want.shape, item->shape, sizeof item->shape);
+        status = copy_tensor(st, &want);
+        fc_free(&name);
+    }
+    return status;
+}
+
+fc_status fc_checkpoint_load_weights(const char *path, fc_clip *model, double *epoch)
+{
+    fc_safetensors *st;
+    FC_TRY(fc_safetensors_open(&st, path));
+    fc_status status = read_weights(st, model, epoch);
+    fc_safetensors_close(&st);
+    return status;
+}

@@ -33,4 +33,8 @@ FC_NODISCARD fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, c
 FC_NODISCARD fc_status fc_checkpoint_load_state(const char *path, fc_clip *model, fc_adamw *adamw,
                                                 fc_checkpoint_position *position);
 
+/** Parameters alone, out of a state or a weights file. *epoch: what the file says, 0 where it does
+ * not. Errors as above. */
+FC_NODISCARD fc_status fc_checkpoint_load_weights(const char *path, fc_clip *model, double *epoch);
+
 #endif

@@ -31,7 +31,7 @@ static bool is_launched(void)
 
 static void abort_job(int exit_status)
 {
-    MPI_Abort(MPI_COMM_WORLD, exit_status);
+    MPI_Abort(MPI_COMM_WORLD, exit_status); /* lint: allow, this is what core/fatal.c calls */
 }
 
 /* Ranks that the launcher bound to cores of their own already see only those; ranks that share a

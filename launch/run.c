@@ -1,6 +1,5 @@
 #include "launch/run.h"
 
-#include "core/build_info.h"
 #include "core/clock.h"
 #include "core/fatal.h"
 #include "core/log.h"
@@ -9,7 +8,7 @@
 #include "launch/dist.h"
 #include "launch/folder.h"
 #include "launch/progress.h"
-#include "launch/results.h"
+#include "launch/record.h"
 #include "launch/signals.h"
 
 #include <errno.h>
@@ -50,27 +49,12 @@ static bool is_first_rank(const run *r)
 
 static fc_status open_results(run *r, const fc_results_resume *resume)
 {
-    if (!is_first_rank(r)) {
-        return fc_dist_agree(FC_OK);
+    fc_status status = FC_OK;
+    if (is_first_rank(r)) {
+        char *path = fc_format("%s/results.h5", r->config->output);
+        status = fc_record_open(&r->results, path, r->x, resume);
+        fc_free(&path);
     }
-    const char *names[FC_MAX_TERMS];
-    for (int i = 0; i < r->x->step.term_count; i++) {
-        names[i] = r->x->step.terms[i].def->name;
-    }
-    char *path = fc_format("%s/results.h5", r->config->output), *text = fc_config_text(r->config);
-    fc_results_info info = {.name = r->config->name,
-                            .config = text,
-                            .code_version = FC_VERSION,
-                            .device = "cpu",
-                            .precision = r->x->dtype == FC_F64 ? "fp64" : "fp32",
-                            .world_size = fc_comm_size(r->x->comm),
-                            .parameters = fc_params_size(r->x->model->params),
-                            .train_images = fc_sampler_size(r->x->sampler),
-                            .terms = r->x->step.term_count,
-                            .term_name = names};
-    fc_status status = fc_results_open(&r->results, path, &info, resume);
-    fc_free(&path);
-    fc_free(&text);
     return fc_dist_agree(status);
 }
 
@@ -102,50 +86,6 @@ static fc_status record_step(run *r, const fc_step_result *result, double lr)
     return status;
 }
 
-static fc_status record_evaluation(run *r, const fc_evaluation *e)
-{
-    if (!is_first_rank(r)) {
-        return FC_OK;
-    }
-    const fc_config *c = r->config;
-    char box[512], retrieval[512];
-    snprintf(box, sizeof box,
-             "zero-shot classification of ground-truth boxes; data %s; categories %" PRId64
-             "; image size %d; resize %s; "
-             "prompts %" PRId64,
-             r->x->box != NULL ? r->x->box->path : "none", e->box.categories,
-             c->eval.box_classification.image_size != 0 ? c->eval.box_classification.image_size
-                                                        : r->x->model->image_size,
-             c->eval.box_classification.resize == FC_FIT_LONGEST ? "longest" : "squash",
-             r->x->box != NULL ? r->x->box->prompts : 0);
-    snprintf(retrieval, sizeof retrieval,
-             "data %s; images %" PRId64 "; captions %" PRId64 "; image size %d; resize %s",
-             r->x->retrieval != NULL ? r->x->retrieval->path : "none", e->retrieval.images,
-             e->retrieval.captions,
-             c->eval.retrieval.image_size != 0 ? c->eval.retrieval.image_size
-                                               : r->x->model->image_size,
-             c->eval.retrieval.resize == FC_FIT_CENTER_CROP ? "center_crop" : "squash");
-    fc_results_eval_row row = {.epoch = e->epoch,
-                               .has_box = e->has_box,
-                               .has_retrieval = e->has_retrieval,
-                               .top1 = e->box.top1,
-                               .top5 = e->box.top5,
-                               .micro_top1 = e->box.micro_top1,
-                               .micro_top5 = e->box.micro_top5,
-                               .i2t_r1 = e->retrieval.i2t_r1,
-                               .i2t_r5 = e->retrieval.i2t_r5,
-                               .i2t_r10 = e->retrieval.i2t_r10,
-                               .t2i_r1 = e->retrieval.t2i_r1,
-                               .t2i_r5 = e->retrieval.t2i_r5,
-                               .t2i_r10 = e->retrieval.t2i_r10,
-                               .regions = e->box.regions,
-                               .categories = e->box.categories,
-                               .per_category_top1 = e->box.per_category_top1,
-                               .box_protocol = e->has_box ? box : NULL,
-                               .retrieval_protocol = e->has_retrieval ? retrieval : NULL};
-    return fc_results_eval(r->results, &row);
-}
-
 static fc_status record_memory(run *r)
 {
     int ranks = fc_comm_size(r->x->comm);
@@ -170,7 +110,7 @@ static fc_status evaluate(run *r)
     fc_progress_end(&r->progress);
     fc_evaluation e;
     FC_TRY(fc_experiment_evaluate(r->x, r->at.epoch, &e));
-    FC_TRY(fc_dist_agree(record_evaluation(r, &e)));
+    FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_record_evaluation(r->results, r->x, &e) : FC_OK));
     fc_summary_log(&e);
     if (r->first.epoch < 0 && r->at.step == 0) {
         r->first = e;

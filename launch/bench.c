@@ -1,0 +1,179 @@
+/* `fineclip bench EXPERIMENT.yaml`: steps on made-up data against what the machine can do. */
+#include "core/clock.h"
+#include "core/cpu/gemm.h"
+#include "core/fatal.h"
+#include "core/log.h"
+#include "core/memory.h"
+#include "launch/cli.h"
+#include "launch/dist.h"
+#include "launch/experiment.h"
+#include "launch/fake_batch.h"
+#include "launch/verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SQUARE = 2048, WARM_UP = 2, MIN_STEPS = 5, MAX_STEPS = 200 };
+/* Ids of a COCO caption and of a region caption with their start and end, rounded up. */
+enum { CAPTION_TOKENS = 16, REGION_TOKENS = 12 };
+static const double ENOUGH_SECONDS = 10;
+
+typedef struct timings {
+    int count;
+    double step[MAX_STEPS], gradients[MAX_STEPS], wait[MAX_STEPS], square[MAX_STEPS]; /* seconds */
+    double flops; /* of the model, a step and rank */
+} timings;
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, ascending);
+    return count % 2 != 0 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+/* Seconds of one 2048-cubed product: what the machine can do, measured beside every step so that
+ * noise hits both. */
+static double time_square(const float *a, const float *b, float *c)
+{
+    double start = fc_clock_seconds();
+    fci_gemm_f32(false, false, SQUARE, SQUARE, SQUARE, 1, a, SQUARE, b, SQUARE, 0, c, SQUARE);
+    return fc_clock_seconds() - start;
+}
+
+static fc_status time_steps(fc_step *step, fc_comm *comm, const fc_batch *batch, timings *t)
+{
+    float *a = fc_alloc((size_t)SQUARE * SQUARE, sizeof *a),
+          *b = fc_alloc((size_t)SQUARE * SQUARE, sizeof *b);
+    float *c = fc_alloc((size_t)SQUARE * SQUARE, sizeof *c);
+    for (int i = 0; i < SQUARE * SQUARE; i++) {
+        a[i] = (float)(i % 17) - 8.0F;
+        b[i] = (float)(i % 13) - 6.0F;
+    }
+    double begun = fc_clock_seconds();
+    fc_status status = FC_OK;
+    for (int i = -WARM_UP; status == FC_OK && i < MAX_STEPS; i++) {
+        fc_step_result result;
+        double square = time_square(a, b, c);
+        FC_TRY_GOTO(status, fc_comm_barrier(comm), done);
+        double start = fc_clock_seconds();
+        FC_TRY_GOTO(status, fc_step_gradients(step, batch, &result), done);
+        double middle = fc_clock_seconds();
+        FC_TRY_GOTO(status, fc_step_update(step, 1e-6, &result), done);
+        FC_TRY_GOTO(status, fc_comm_barrier(comm), done);
+        double end = fc_clock_seconds();
+        if (i < 0) {
+            begun = end;
+            continue;
+        }
+        t->step[i] = end - start;
+        t->gradients[i] = middle - start;
+        t->wait[i] = result.wait_seconds;
+        t->square[i] = square;
+        t->flops = result.flops;
+        t->count = i + 1;
+        int64_t enough = t->count >= MIN_STEPS && end - begun >= ENOUGH_SECONDS;
+        FC_TRY_GOTO(status, fc_comm_all_reduce(comm, &enough, 1, FC_COMM_I64, FC_COMM_MIN), done);
+        if (enough != 0) {
+            break;
+        }
+    }
+done:
+    fc_free(&a);
+    fc_free(&b);
+    fc_free(&c);
+    return status;
+}
+
+static void print_line(const char *name, double value, const char *unit)
+{
+    printf("%s: %.4g%s%s\n", name, value, unit[0] != '\0' ? " " : "", unit);
+}
+
+static void report(const fc_config *config, fc_step *step, const fc_clip *model, int ranks,
+                   timings *t)
+{
+    double seconds = median(t->step, t->count), square = median(t->square, t->count);
+    double gradients = median(t->gradients, t->count), wait = median(t->wait, t->count);
+    double rate = t->flops / seconds, peak = 2.0 * SQUARE * SQUARE * SQUARE / square;
+    int64_t activations, temporaries, bytes = (int64_t)fc_dtype_bytes(model->params->dtype);
+    fc_step_memory(step, &activations, &temporaries);
+    const fc_adamw *adamw = fc_step_optimizer(step);
+    double fixed =
+        (double)(bytes * (model->params->total + model->params->grad_total + 2 * adamw->count));
+    double mib = 1 << 20;
+    printf("model: %s, %d pixels, %d pictures x %d boxes a rank, %d ranks, %d threads a rank, %s\n",
+           model->config.name, model->image_size, config->train.batch_size, config->data.max_boxes,
+           ranks, fc_dist_threads(), model->params->dtype == FC_F64 ? "fp64" : "fp32");
+    printf("steps: %d, medians follow\n", t->count);
+    print_line("step_seconds", seconds, "");
+    print_line("gradient_seconds", gradients, "");
+    print_line("update_seconds", seconds - gradients, "");
+    print_line("communication_wait_seconds", wait, "");
+    print_line("images_per_second", (double)config->train.batch_size * ranks / seconds, "");
+    print_line("model_gflop", t->flops / 1e9, "a step and rank");
+    print_line("model_gflops", rate / 1e9, "a second and rank");
+    print_line("sgemm_2048_gflops", peak / 1e9, "a second and rank, same process");
+    print_line("share_of_sgemm", rate / peak, "");
+    print_line("weights_gradients_optimizer_mib", fixed / mib, "");
+    print_line("activations_mib", (double)activations / mib, "");
+    print_line("temporaries_mib", (double)temporaries / mib, "");
+    print_line("peak_host_mib", (double)fc_peak_host_bytes() / mib, "");
+    print_line("peak_over_needed", (double)fc_peak_host_bytes() / (fixed + (double)activations),
+               "");
+}
+
+static fc_status bench(const fc_config *config)
+{
+    fc_comm *comm = fc_dist_comm();
+    fc_step_options options;
+    FC_TRY(fc_experiment_check_device(config));
+    FC_TRY(fc_experiment_step_options(config, fc_comm_size(comm), &options));
+    fc_clip *model;
+    FC_TRY(fc_clip_create(&model, &config->model.config, config->model.image_size,
+                          fc_experiment_dtype(config), config->model.freeze));
+    fc_log_info("drawing weights");
+    fc_clip_init(model, (uint64_t)config->seed);
+    int context = model->config.text.context_length;
+    fc_fake_sizes sizes = {.images = config->train.batch_size,
+                           .boxes = config->data.max_boxes,
+                           .image_size = model->image_size,
+                           .caption_tokens = context < CAPTION_TOKENS ? context : CAPTION_TOKENS,
+                           .region_tokens = context < REGION_TOKENS ? context : REGION_TOKENS,
+                           .vocab_size = model->config.text.vocab_size};
+    fc_batch batch;
+    fc_fake_batch(&batch, &sizes, (uint64_t)config->seed + (uint64_t)fc_comm_rank(comm));
+    fc_step *step = fc_step_create(model, comm, &options);
+    timings *t = fc_alloc(1, sizeof *t);
+    fc_log_info("timing steps, at least %d and %g s", MIN_STEPS, ENOUGH_SECONDS);
+    fc_status status = time_steps(step, comm, &batch, t);
+    if (status != FC_OK) {
+        fc_fatal(status);
+    }
+    if (fc_comm_rank(comm) == 0) {
+        report(config, step, model, fc_comm_size(comm), t);
+    }
+    fc_free(&t);
+    fc_step_destroy(&step);
+    fc_batch_free(&batch);
+    fc_clip_destroy(&model);
+    return FC_OK;
+}
+
+fc_status fc_verb_bench(int argc, char **argv)
+{
+    fc_cli cli;
+    FC_TRY(fc_cli_parse(&cli, argc, argv, NULL));
+    fc_config *config = NULL;
+    fc_status status =
+        fc_dist_agree(fc_config_load(&config, cli.file, cli.overrides, cli.override));
+    if (status == FC_OK) {
+        status = bench(config);
+    }
+    fc_config_destroy(&config);
+    return status;
+}

@@ -1,0 +1,90 @@
+#include "launch/dry_run.h"
+
+#include "core/memory.h"
+#include "launch/table.h"
+#include "models/estimate.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+void fc_store_mean_tokens(const fc_store *s, double *caption, double *region)
+{
+    *caption = s->captions > 0 ? (double)s->caption_offsets[s->captions] / (double)s->captions : 0;
+    int64_t captioned = 0;
+    for (int64_t r = 0; r < s->regions; r++) {
+        captioned += s->region_offsets[r + 1] > s->region_offsets[r];
+    }
+    *region = captioned > 0 ? (double)s->region_offsets[s->regions] / (double)captioned : 0;
+}
+
+/* The work of one rank's step with the store's average regions (worst: max_boxes everywhere). */
+static fc_clip_work work_of(const fc_experiment *x, bool worst)
+{
+    const fc_config *c = x->config;
+    const fc_store *s = x->train;
+    unsigned needs = fc_step_needs(&x->step);
+    double boxes = fmin(c->data.max_boxes, (double)s->regions / (double)s->images), caption, region;
+    boxes = worst ? c->data.max_boxes : boxes;
+    fc_store_mean_tokens(s, &caption, &region);
+    double images = (double)c->train.batch_size / c->train.accumulate, regions = boxes * images;
+    bool text = (needs & FC_NEED_TEXT) != 0, region_text = (needs & FC_NEED_REGION_TEXT) != 0;
+    double crops = (needs & FC_NEED_CROP) != 0 ? regions : 0;
+    double pictures = (needs & (FC_NEED_IMAGE | FC_NEED_BOX)) != 0 ? images : 0;
+    return (fc_clip_work){
+        .sequences = (int64_t)(pictures + crops + 0.5),
+        .dense_count = (needs & FC_NEED_BOX) != 0 ? (int64_t)images : 0,
+        .class_first = (needs & FC_NEED_IMAGE) != 0 ? 0 : (int64_t)images,
+        .text_rows = (int64_t)((text ? images : 0) + (region_text ? regions : 0) + 0.5),
+        .text_tokens =
+            (int64_t)((text ? images * caption : 0) + (region_text ? regions * region : 0) + 0.5),
+        .freeze = c->model.freeze,
+        .recompute = x->step.recompute,
+    };
+}
+
+static double mib(double values, const fc_experiment *x)
+{
+    return values * (double)fc_dtype_bytes(x->dtype) / (1 << 20);
+}
+
+fc_status fc_dry_run(const fc_experiment *x)
+{
+    if (fc_comm_rank(x->comm) != 0) {
+        return FC_OK;
+    }
+    char *text = fc_config_text(x->config);
+    fputs(text, stdout);
+    fc_free(&text);
+    const fc_params *p = x->model->params;
+    fc_clip_cost cost, worst;
+    fc_clip_work usual = work_of(x, false), most = work_of(x, true);
+    fc_clip_estimate(&cost, &x->config->model.config, x->config->model.image_size, &usual);
+    fc_clip_estimate(&worst, &x->config->model.config, x->config->model.image_size, &most);
+    double trained = (double)fc_params_trained_size(p),
+           parts = x->step.adamw.shard ? fc_comm_size(x->comm) : 1;
+    double fixed = (double)fc_params_size(p) + trained + 2 * trained / parts;
+    fputs("\n", stdout);
+    fc_table *t = fc_table_create(2, NULL);
+    fc_table_cell(t, "parameters");
+    fc_table_cell(t, "%" PRId64 ", of them trained %.0f", fc_params_size(p), trained);
+    fc_table_cell(t, "training pictures");
+    fc_table_cell(t, "%" PRId64 " of %s", fc_sampler_size(x->sampler), x->train->path);
+    fc_table_cell(t, "global batch");
+    fc_table_cell(t, "%" PRId64 " pictures on %d ranks", x->global_batch, fc_comm_size(x->comm));
+    fc_table_cell(t, "steps");
+    fc_table_cell(t, "%" PRId64 " (%.4g epochs of %" PRId64 ")", x->total_steps,
+                  (double)x->total_steps / (double)x->steps_per_epoch, x->steps_per_epoch);
+    fc_table_cell(t, "FLOPs a step and rank");
+    fc_table_cell(t, "%.4g (average regions)", cost.step_flops * x->step.accumulate);
+    fc_table_cell(t, "memory a rank");
+    fc_table_cell(t,
+                  "about %.0f MiB: weights, gradients and optimizer %.0f, activations %.0f (at "
+                  "most %.0f with %d boxes in "
+                  "every picture)",
+                  mib(fixed + cost.activations, x), mib(fixed, x), mib(cost.activations, x),
+                  mib(worst.activations, x), x->config->data.max_boxes);
+    fc_table_print(t, stdout);
+    fc_table_destroy(&t);
+    return FC_OK;
+}

@@ -1,0 +1,91 @@
+/* `fineclip eval EXPERIMENT.yaml`. */
+#include "core/fatal.h"
+#include "core/log.h"
+#include "core/memory.h"
+#include "launch/checkpoint.h"
+#include "launch/cli.h"
+#include "launch/dist.h"
+#include "launch/experiment.h"
+#include "launch/folder.h"
+#include "launch/record.h"
+#include "launch/verbs.h"
+
+#include <string.h>
+
+/* The weights to look at: a checkpoint's, or those the experiment starts from. */
+static fc_status choose_weights(fc_experiment *x, double *epoch)
+{
+    const char *resume = x->config->train.resume;
+    char *folder = fc_format("%s/checkpoints", x->config->output), *path = NULL;
+    fc_status status = FC_OK;
+    *epoch = 0;
+    if (strcmp(resume, "auto") == 0) {
+        status = fc_checkpoint_newest(folder, x->comm, &path);
+    } else if (strcmp(resume, "never") != 0) {
+        path = fc_strdup(resume);
+    }
+    if (status == FC_OK && path != NULL) {
+        status = fc_dist_agree(fc_checkpoint_load_weights(path, x->model, epoch));
+    }
+    if (status == FC_OK) {
+        fc_log_info("evaluating %s", path != NULL ? path : x->config->model.init);
+    }
+    fc_free(&path);
+    fc_free(&folder);
+    return status;
+}
+
+/* Beside the training run's results, which stay as they are. */
+static fc_status write_results(const fc_experiment *x, const fc_evaluation *found)
+{
+    char *path = fc_format("%s/eval.h5", x->config->output);
+    fc_results *results = NULL;
+    fc_status status = fc_folder_make(x->config->output);
+    FC_TRY_GOTO(status, status, done);
+    FC_TRY_GOTO(status, fc_record_open(&results, path, x, NULL), done);
+    FC_TRY_GOTO(status, fc_record_evaluation(results, x, found), done);
+    FC_TRY_GOTO(status, fc_results_finish(results, "completed"), done);
+    fc_log_info("written to %s", path);
+done:
+    fc_results_close(&results);
+    fc_free(&path);
+    return status;
+}
+
+static fc_status evaluate(fc_experiment *x)
+{
+    double epoch;
+    FC_TRY(choose_weights(x, &epoch));
+    x->step.unsynced_gradients = false; /* one model was loaded on all ranks */
+    fc_evaluation found;
+    fc_status status = fc_experiment_evaluate(x, epoch, &found);
+    if (status != FC_OK) {
+        fc_fatal(status);
+    }
+    fc_summary_print(NULL, &found);
+    status = fc_comm_rank(x->comm) == 0 ? write_results(x, &found) : FC_OK;
+    fc_box_result_free(&found.box);
+    return fc_dist_agree(status);
+}
+
+fc_status fc_verb_eval(int argc, char **argv)
+{
+    fc_cli cli;
+    FC_TRY(fc_cli_parse(&cli, argc, argv, NULL));
+    fc_config *config = NULL;
+    fc_status status = fc_config_load(&config, cli.file, cli.overrides, cli.override);
+    if (status == FC_OK) {
+        status = fc_config_check(config, FC_FOR_EVAL);
+    }
+    status = fc_dist_agree(status);
+    if (status == FC_OK) {
+        fc_experiment x;
+        status = fc_experiment_open(&x, config, fc_dist_comm(), FC_FOR_EVAL);
+        if (status == FC_OK) {
+            status = evaluate(&x);
+        }
+        fc_experiment_close(&x);
+    }
+    fc_config_destroy(&config);
+    return status;
+}
