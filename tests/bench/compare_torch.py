@@ -3,7 +3,7 @@
 
     tests/bench/compare_torch.py [--threads 2] [--rounds 5] [--build build]
 
-Both do the same step: EVA-02-CLIP ViT-B/16 at 224, 2 pictures with 4 boxes, frozen text tower, all three losses, AdamW,
+Both do the same step: EVA-02-CLIP ViT-B/16 at 224, 2 pictures with 4 boxes, text tower frozen unless --train-text, all three losses, AdamW,
 fp32. The two take turns, so that what else the machine does hits both alike. Needs launch/setup.sh --bench and a built
 fineclip; keep the machine otherwise idle.
 """
@@ -60,6 +60,7 @@ def main():
     parser.add_argument("--steps", type=int, default=3, help="timed steps of torch_step.py a round")
     parser.add_argument("--build", default="build", help="folder with fineclip in it")
     parser.add_argument("--experiment", default="experiments/bench_b16.yaml")
+    parser.add_argument("--train-text", action="store_true", help="train the text tower as well; the paper freezes it")
     parser.add_argument("--torch-report", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.torch_report:
@@ -70,6 +71,9 @@ def main():
     environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
     ours = [os.path.join(args.build, "fineclip"), "bench", args.experiment]
     theirs = [sys.executable, os.path.join(HERE, "torch_step.py"), f"--threads={args.threads}", f"--steps={args.steps}"]
+    if args.train_text:
+        ours.append("model.freeze=[]")
+        theirs.append("--train-text")
     print(f"host: {cpu_model()}, {os.cpu_count()} CPUs, {args.threads} threads used, load {os.getloadavg()[0]:.2f} at the start")
     sys.stdout.flush()
     subprocess.run([sys.executable, os.path.abspath(__file__), "--torch-report"], env=environment, check=True)
@@ -78,7 +82,7 @@ def main():
         rows.append((seconds_of(ours, environment), seconds_of(theirs, environment)))
         print(f"round {number}: fineclip {rows[-1][0]:.3f} s, torch {rows[-1][1]:.3f} s", flush=True)
     fineclip, torch = (statistics.median(column) for column in zip(*rows))
-    print(f"median of {args.rounds}: fineclip {fineclip:.3f} s a step, torch {torch:.3f} s a step, ratio {torch / fineclip:.2f}")
+    print(f"median of {args.rounds}: fineclip {fineclip:.3f} s a step, torch {torch:.3f} s a step, fineclip / torch {fineclip / torch:.3f}")
     return None
 
 

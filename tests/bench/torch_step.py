@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """Time one FineCLIP training step as a straightforward PyTorch program does it, on the CPU.
 
-The yardstick of compare_torch.py: EVA-02-CLIP ViT-B/16 at 224, random weights, fp32, frozen text tower, made-up pictures.
+The yardstick of compare_torch.py: EVA-02-CLIP ViT-B/16 at 224, random weights, fp32, text tower frozen or (--train-text) not,
+made-up pictures.
 It follows the published method's own way: text rows padded to the context length, and the vision tower run once
 for the pictures' class tokens, once for their dense features and once for the crops.
 
@@ -259,7 +260,7 @@ def contrastive(u, v, scale):
 
 def losses(model, batch):
     """The three terms: global contrastive, region contrastive, self-distillation."""
-    with torch.no_grad():
+    with torch.set_grad_enabled(model.text.text_projection.requires_grad):
         text = model.text(batch["captions"])
         region_text = model.text(batch["region_captions"])
     picture = model.visual(batch["pictures"])
@@ -328,6 +329,7 @@ def main():
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--text-tokens", type=int, default=77, help="length of the padded text rows")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--train-text", action="store_true", help="train the text tower as well")
     args = parser.parse_args()
     if min(args.batch, args.boxes, args.threads, args.steps) < 1 or not 8 <= args.text_tokens <= 77:
         parser.error("batch, boxes, threads and steps start at 1; text-tokens lies between 8 and 77")
@@ -341,6 +343,7 @@ def main():
                     pt_hw_seq_len=16),
         text=dict(context_length=77, vocab_size=vocab, width=512, heads=8, layers=12),
     )
+    model.text.requires_grad_(args.train_text)
     optimizer = make_optimizer(model)
     batch = made_up_batch(args.batch, args.boxes, 224, args.text_tokens, vocab)
     for _ in range(args.warmup):
