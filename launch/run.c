@@ -292,7 +292,8 @@ static fc_status one_step(run *r)
     r->since.steps++;
     r->since.data_seconds += waited;
     bool last = r->at.step == r->x->total_steps;
-    if (is_due(r->at.step, r->config->train.log_every) || last) {
+    bool first = r->at.step == 1; /* where the losses began is what people compare with */
+    if (first || is_due(r->at.step, r->config->train.log_every) || last) {
         return record_step(r, &result, lr);
     }
     fc_progress_step(&r->progress, r->at.step, NULL);
