@@ -179,6 +179,34 @@ static fc_status remove_old(const char *folder, int keep)
     return FC_OK;
 }
 
+static fc_status set_aside(const char *folder, int64_t step)
+{
+    char **names;
+    int count;
+    FC_TRY(list_folder(folder, &names, &count));
+    fc_status status = FC_OK;
+    for (int i = 0; status == FC_OK && i < count; i++) {
+        const char *name = strrchr(names[i], '/') + 1;
+        if (strtoll(name + strlen(STATE_PREFIX), NULL, 10) > step) {
+            char *to = fc_format("%s/abandoned_%s", folder, name);
+            if (rename(names[i], to) != 0) {
+                status = FC_FAIL(FC_RUNTIME, "cannot rename %s to %s: %s", names[i], to,
+                                 strerror(errno));
+            } else {
+                fc_log_info("a checkpoint that nothing goes on from is now %s", to);
+            }
+            fc_free(&to);
+        }
+    }
+    free_names(&names, count);
+    return status;
+}
+
+fc_status fc_checkpoint_set_aside(const char *folder, int64_t step, fc_comm *comm)
+{
+    return fc_dist_agree(fc_comm_rank(comm) == 0 ? set_aside(folder, step) : FC_OK);
+}
+
 fc_status fc_checkpoint_save_state(const char *folder, const fc_clip *model, fc_adamw *adamw,
                                    fc_comm *comm, const fc_checkpoint_position *position, int keep)
 {

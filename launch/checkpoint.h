@@ -28,6 +28,9 @@ FC_NODISCARD fc_status fc_checkpoint_save_state(const char *folder, const fc_cli
 /** Newest whole state in `folder`; damaged ones are named in a warning and passed over. *path NULL:
  * there is none. Heap. Collective: rank 0 looks, all ranks get the same answer. */
 FC_NODISCARD fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, char **path);
+/** Rename states of steps after `step` to abandoned_state_...: of a run that is not gone on with,
+ * they would count as newest. Collective. */
+FC_NODISCARD fc_status fc_checkpoint_set_aside(const char *folder, int64_t step, fc_comm *comm);
 /** Restore parameters and optimiser. FC_NOINPUT, FC_DATA (damaged, or of another model: names the
  * tensor). */
 FC_NODISCARD fc_status fc_checkpoint_load_state(const char *path, fc_clip *model, fc_adamw *adamw,

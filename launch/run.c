@@ -196,6 +196,7 @@ static fc_status start(run *r)
     char *path;
     FC_TRY(resume_path(r, &path));
     if (path == NULL) {
+        FC_TRY(fc_checkpoint_set_aside(r->folder, -1, r->x->comm));
         return open_results(r, NULL);
     }
     fc_status status =
@@ -211,7 +212,10 @@ static fc_status start(run *r)
             fc_log_warn("ranks had drifted apart; all go on from rank 0's model");
         }
         fc_results_resume resume = {.step = r->at.step, .epoch = r->at.epoch};
-        status = open_results(r, &resume);
+        status = fc_checkpoint_set_aside(r->folder, r->at.step, r->x->comm);
+        if (status == FC_OK) {
+            status = open_results(r, &resume);
+        }
     }
     fc_free(&path);
     r->epoch_begun -= r->at.epoch_seconds;
@@ -308,10 +312,10 @@ static fc_status interrupted(run *r)
     if (is_first_rank(r)) {
         FC_TRY(fc_results_finish(r->results, "interrupted"));
     }
-    return FC_FAIL(FC_INTERRUPTED,
-                   "%s after step %" PRId64 " of %" PRId64
-                   "; saved, the same command goes on from there",
-                   fc_signals_name(r->signal), r->at.step, r->x->total_steps);
+    bool automatic = strcmp(r->config->train.resume, "auto") == 0;
+    return FC_FAIL(FC_INTERRUPTED, "%s after step %" PRId64 " of %" PRId64 "; saved, %s from there",
+                   fc_signals_name(r->signal), r->at.step, r->x->total_steps,
+                   automatic ? "the same command goes on" : "train.resume: auto goes on");
 }
 
 static fc_status all_steps(run *r)
