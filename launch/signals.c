@@ -3,13 +3,16 @@
 #include "core/fatal.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
 
+#include <omp.h>
+
 /* A second SIGINT or SIGTERM means "at once", but timeout(1) and launchers send the first one
  * twice within moments: to the process and to its group. */
-enum { PATIENCE_NS = 500000000 };
+enum { PATIENCE_NS = 500000000, STACK_BYTES = 65536 };
 
 static volatile sig_atomic_t pending;
 static volatile sig_atomic_t asked; /* 1: SIGINT or SIGTERM arrived at `asked_at` */
@@ -39,17 +42,38 @@ static void on_signal(int number)
     errno = keep_errno;
 }
 
+/* oneDNN's compiled matrix products point the stack register into a small piece of heap while they
+ * run: a signal's frame written there would run over its neighbours. So the main thread takes
+ * signals on a stack of their own, and the threads of its team, which compute as well, take none.
+ */
+static fc_status keep_off_stacks(const sigset_t *ours)
+{
+    static char stack[STACK_BYTES];
+    const stack_t own = {.ss_sp = stack, .ss_size = sizeof stack};
+    if (sigaltstack(&own, NULL) != 0) {
+        return FC_FAIL(FC_RUNTIME, "cannot set a stack for signals: %s", strerror(errno));
+    }
+    int refused = 0;
+#pragma omp parallel reduction(+ : refused)
+    {
+        refused += omp_get_thread_num() > 0 && pthread_sigmask(SIG_BLOCK, ours, NULL) != 0;
+    }
+    return refused == 0 ? FC_OK : FC_FAIL(FC_RUNTIME, "cannot block signals in worker threads");
+}
+
 fc_status fc_signals_install(void)
 {
     const int numbers[] = {SIGTERM, SIGINT, SIGUSR1};
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART; /* no system call of a library fails because of us */
+    /* RESTART: no system call of a library fails because of us. */
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
     sigemptyset(&action.sa_mask);
     for (int i = 0; i < 3; i++) {
         sigaddset(&action.sa_mask, numbers[i]);
     }
+    FC_TRY(keep_off_stacks(&action.sa_mask));
     for (int i = 0; i < 3; i++) {
         if (sigaction(numbers[i], &action, NULL) != 0) {
             return FC_FAIL(FC_RUNTIME, "cannot handle %s: %s", fc_signals_name(numbers[i]),

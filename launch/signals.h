@@ -4,8 +4,8 @@
 
 #include "core/status.h"
 
-/** Install the handlers, once, after MPI has started (MPI installs its own). FC_RUNTIME: the system
- * refuses. */
+/** Install the handlers, once, from the main thread after fc_dist_start (MPI installs its own, and
+ * the thread team must have its size). FC_RUNTIME: the system refuses. */
 FC_NODISCARD fc_status fc_signals_install(void);
 /** The first signal that asked to stop, 0 if none did. Local to the rank: ranks must agree on what
  * they do about it. */
