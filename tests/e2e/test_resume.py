@@ -1,4 +1,4 @@
-"""fctest: timeout=300
+"""fctest: timeout=600
 Stopping and going on: a run that was stopped has the rows and weights, bit for bit, of one that was not; by a checkpoint in
 the middle of an epoch, by each signal, on one rank and on several. And which checkpoints are written, kept and chosen.
 """
