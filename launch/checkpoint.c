@@ -277,14 +277,21 @@ fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, char **path)
             if (fc_safetensors_open(&st, names[i]) == FC_OK && check_state(st) == FC_OK) {
                 snprintf(chosen, sizeof chosen, "%s", names[i]);
             } else {
-                fc_log_warn("%s; going back to the checkpoint before it", fc_error_message());
+                fc_log_warn("%s%s", fc_error_message(),
+                            i + 1 < count ? "; going back to the checkpoint before it" : "");
                 fc_error_clear();
             }
             fc_safetensors_close(&st);
         }
-        if (status == FC_OK) {
-            free_names(&names, count);
+        if (status == FC_OK && count > 0 && chosen[0] == '\0') {
+            /* Starting anew here would lose the run without a word. */
+            status = FC_FAIL(FC_DATA,
+                             "%s: no state of the %d here can be read (warnings above say why); "
+                             "put a whole one in its place, name one with train.resume=PATH, or "
+                             "start anew with train.resume=never",
+                             folder, count);
         }
+        free_names(&names, count);
     }
     FC_TRY(fc_dist_agree(status));
     FC_TRY(fc_comm_broadcast(comm, chosen, sizeof chosen, FC_COMM_U8, 0));

@@ -26,7 +26,8 @@ FC_NODISCARD fc_status fc_checkpoint_save_state(const char *folder, const fc_cli
                                                 const fc_checkpoint_position *position, int keep);
 
 /** Newest whole state in `folder`; damaged ones are named in a warning and passed over. *path NULL:
- * there is none. Heap. Collective: rank 0 looks, all ranks get the same answer. */
+ * there is none. FC_DATA: there are some, and none is whole. Heap. Collective: rank 0 looks, all
+ * ranks get the same answer. */
 FC_NODISCARD fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, char **path);
 /** Rename states of steps after `step` to abandoned_state_...: of a run that is not gone on with,
  * they would count as newest. Collective. */

@@ -48,6 +48,10 @@ static fc_status lay_over_base(fc_yaml **tree, const char *path, const char *con
         status = fc_yaml_fail(FC_NOINPUT, node, "cannot open %s: %s", base, strerror(errno));
         goto out;
     }
+    if (!fc_path_is_file(real)) {
+        status = fc_yaml_fail(FC_NOINPUT, node, "%s is no file", base);
+        goto out;
+    }
     for (int i = 0; i < depth; i++) {
         if (strcmp(above[i], real) == 0) {
             status = fc_yaml_error(node, "%s leads back to itself", base);

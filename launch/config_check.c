@@ -82,10 +82,6 @@ void fci_config_warn(const fc_config *c)
                     "learning rate never arrives",
                     (long long)c->train.schedule.warmup_steps, (long long)c->train.steps);
     }
-    if (c->run.on_bad_loss == FC_BAD_LOSS_ROLLBACK && c->train.checkpoint.every_epochs == 0 &&
-        c->train.checkpoint.every_steps == 0 && c->train.checkpoint.every_minutes == 0) {
-        fc_log_warn("run.on_bad_loss: rollback, but train.checkpoint saves nothing to go back to");
-    }
 }
 
 /* ---- Files ---- */
@@ -105,6 +101,23 @@ static fc_status check_file(const fc_config *c, const char *key, const char *pat
 static fc_status check_source(const fc_config *c, const char *key, const fc_source *source)
 {
     return source->path != NULL ? check_file(c, key, source->path) : FC_OK;
+}
+
+/* Settings of the format that this version of the trainer does not act on: better refused than
+ * passed over. */
+static fc_status check_built(const fc_config *c)
+{
+    if (c->run.on_bad_loss == FC_BAD_LOSS_ROLLBACK) {
+        return fc_config_error(c, FC_USAGE, "run.on_bad_loss",
+                               "rollback is not built into this version; use stop (the same "
+                               "command goes on from the newest checkpoint) or skip");
+    }
+    if (c->run.spike_sigma > 0) {
+        return fc_config_error(c, FC_USAGE, "run.spike_sigma",
+                               "finding spikes is not built into this version; use null (losses "
+                               "that are not finite are found)");
+    }
+    return FC_OK;
 }
 
 fc_status fc_config_check(const fc_config *c, unsigned purpose)
@@ -127,6 +140,7 @@ fc_status fc_config_check(const fc_config *c, unsigned purpose)
                                "neither box_classification nor retrieval is set");
     }
     if (train) {
+        FC_TRY(check_built(c));
         FC_TRY(check_source(c, "data.train", &c->data.train));
     }
     if (eval) {

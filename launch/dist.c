@@ -102,7 +102,7 @@ fc_status fc_dist_agree(fc_status status)
         return FC_OK;
     }
     int64_t code = (int64_t)status;
-    char message[1024] = "";
+    char message[2048] = ""; /* as long as core/status.c lets one be */
     if (fc_comm_rank(comm) == (int)first) {
         snprintf(message, sizeof message, "%s", fc_error_message());
     }

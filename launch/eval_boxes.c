@@ -108,9 +108,8 @@ static void summarise(const int64_t *counts, int64_t classes, fc_box_result *out
     out->micro_top5 = out->regions > 0 ? (double)hits5 / (double)out->regions : NAN;
 }
 
-fc_status fc_eval_boxes(const fc_embedder *e, fc_box_result *out)
+fc_status fc_eval_boxes_check(const fc_store *s)
 {
-    const fc_store *s = e->store;
     if (s->region_of == NULL || s->category == NULL || s->categories == 0 || s->prompts == 0) {
         return FC_FAIL(
             FC_DATA,
@@ -118,6 +117,13 @@ fc_status fc_eval_boxes(const fc_embedder *e, fc_box_result *out)
             "this store lacks them (make it with `instances` and `prompts` in the recipe)",
             s->path);
     }
+    return FC_OK;
+}
+
+fc_status fc_eval_boxes(const fc_embedder *e, fc_box_result *out)
+{
+    const fc_store *s = e->store;
+    FC_TRY(fc_eval_boxes_check(s));
     tally t = {.store = s, .scratch = fc_arena_create()};
     void *classes = NULL;
     t.counts = fc_alloc((size_t)(3 * s->categories), sizeof *t.counts);

@@ -68,15 +68,21 @@ static int64_t captioned_images(const fc_store *s)
     return n;
 }
 
-fc_status fc_eval_retrieval(const fc_embedder *e, fc_retrieval_result *out)
+fc_status fc_eval_retrieval_check(const fc_store *s)
 {
-    const fc_store *s = e->store;
     if (s->caption_of == NULL || s->captions == 0) {
         return FC_FAIL(FC_DATA,
                        "%s: retrieval needs captions; this store has none (make it with `captions` "
                        "in the recipe)",
                        s->path);
     }
+    return FC_OK;
+}
+
+fc_status fc_eval_retrieval(const fc_embedder *e, fc_retrieval_result *out)
+{
+    const fc_store *s = e->store;
+    FC_TRY(fc_eval_retrieval_check(s));
     void *pictures, *texts;
     FC_TRY(fc_embed_pictures(e, &pictures));
     fc_status status = fc_embed_texts(e, FC_CAPTION_TOKENS, s->captions, &texts);

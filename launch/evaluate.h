@@ -25,10 +25,13 @@ typedef struct fc_retrieval_result {
  * never hits. Collective. Errors FC_DATA: the store has no regions or no categories with prompts.
  */
 FC_NODISCARD fc_status fc_eval_boxes(const fc_embedder *e, fc_box_result *out);
+/** Whether the store has what it takes; for a look before hours of training. */
+FC_NODISCARD fc_status fc_eval_boxes_check(const fc_store *s);
 void fc_box_result_free(fc_box_result *r);
 
 /** Recall at 1, 5 and 10 both ways between pictures and all their captions. Ordering as above.
  * Collective. Errors FC_DATA: the store has no captions. */
 FC_NODISCARD fc_status fc_eval_retrieval(const fc_embedder *e, fc_retrieval_result *out);
+FC_NODISCARD fc_status fc_eval_retrieval_check(const fc_store *s);
 
 #endif

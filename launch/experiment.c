@@ -175,6 +175,19 @@ static fc_status plan_training(fc_experiment *x)
         return fc_config_error(c, FC_USAGE, "train.accumulate", "%d micro-batches of a batch of %d",
                                c->train.accumulate, c->train.batch_size);
     }
+    int64_t images = x->train->images;
+    if (c->data.samples > images) {
+        return fc_config_error(c, FC_USAGE, "data.samples", "%lld, but %s has %lld images",
+                               (long long)c->data.samples, x->train->path, (long long)images);
+    }
+    int64_t used = c->data.samples > 0 ? c->data.samples : images;
+    if (c->data.shuffle && used > 0 && used < x->global_batch) {
+        return fc_config_error(c, FC_USAGE, "train.batch_size",
+                               "%lld images (of %s) do not fill one batch of %d on %d rank%s; use "
+                               "a smaller batch or fewer ranks",
+                               (long long)used, x->train->path, c->train.batch_size, ranks,
+                               ranks > 1 ? "s" : "");
+    }
     FC_TRY(fc_sampler_create(&x->sampler, (uint64_t)c->seed, x->train->images, c->data.samples,
                              x->global_batch, c->data.shuffle));
     x->steps_per_epoch = fc_sampler_steps_per_epoch(x->sampler);
@@ -202,9 +215,11 @@ fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm 
     if (config->eval.box_classification.data.node != NULL) {
         FC_TRY(open_source(x, &config->eval.box_classification.data, "eval.box_classification",
                            &x->box));
+        FC_TRY(fc_eval_boxes_check(x->box));
     }
     if (config->eval.retrieval.data.node != NULL) {
         FC_TRY(open_source(x, &config->eval.retrieval.data, "eval.retrieval", &x->retrieval));
+        FC_TRY(fc_eval_retrieval_check(x->retrieval));
     }
     return fc_dist_agree(fc_experiment_model(config, x->dtype, &x->model));
 }

@@ -129,7 +129,7 @@ static fc_status inspect_path(fci_inspect_options *options)
         inside = fc_format("%s/results.h5", options->path);
         if (stat(inside, &info) != 0) {
             fc_free(&inside);
-            return FC_FAIL(FC_DATA, "%s is a folder without results.h5", options->path);
+            return FC_FAIL(FC_NOINPUT, "%s is a folder without results.h5", options->path);
         }
         options->path = inside;
     }

@@ -37,6 +37,9 @@ typedef struct run {
     interval since;
     double epoch_begun, saved_at; /* clock */
     int64_t saved_step, bad_losses;
+    int64_t begun_epoch;       /* of the data, when this process began */
+    int64_t bad_pictures;      /* that this rank has met and replaced */
+    int64_t bad_pictures_told; /* of all ranks, so far */
     int signal;
 } run;
 
@@ -264,16 +267,45 @@ static fc_status bad_loss(run *r, const fc_step_result *result)
                    text);
 }
 
-/* What any rank wants, all do: stop after a signal, save because the time has come. */
+/* More than 1 in 1000 pictures that do not decode end the run. What counts is a pass over the
+ * images in use: an early bad one is no verdict on the rest, and of a small set one bad picture
+ * (met once a pass) is forgiven. */
+static fc_status check_pictures(run *r, int64_t bad)
+{
+    int64_t images = fc_sampler_size(r->x->sampler), per_epoch = images / 1000;
+    int64_t steps = r->x->steps_per_epoch;
+    int64_t passes = (r->at.step + steps - 1) / steps - r->begun_epoch;
+    int64_t allowed = (per_epoch > 1 ? per_epoch : 1) * passes;
+    r->bad_pictures_told = bad;
+    if (bad <= allowed) {
+        return FC_OK;
+    }
+    return FC_FAIL(FC_DATA,
+                   "step %" PRId64 ": %" PRId64 " pictures of %s did not decode (warnings above "
+                   "name them), more than 1 in 1000 of the %" PRId64
+                   " in use; fineclip inspect --check finds them all: make the store anew without "
+                   "them",
+                   r->at.step, bad, r->x->train->path, images);
+}
+
+/* What any rank wants, all do: stop after a signal, save because the time has come. And what each
+ * has met, all count: bad pictures. */
 static fc_status agree(run *r, bool *stop, bool *save)
 {
     double minutes = r->config->train.checkpoint.every_minutes;
-    int64_t wish[2] = {fc_signals_pending(), 0};
-    wish[1] = is_first_rank(r) && minutes > 0 && fc_clock_seconds() - r->saved_at >= 60 * minutes;
-    FC_TRY(fc_comm_all_reduce(r->x->comm, wish, 2, FC_COMM_I64, FC_COMM_MAX));
-    r->signal = (int)wish[0];
-    *stop = wish[0] != 0;
-    *save = wish[1] != 0 || is_due(r->at.step, r->config->train.checkpoint.every_steps);
+    int64_t signal = fc_signals_pending();
+    int64_t sums[3] = {signal != 0, 0, r->bad_pictures};
+    sums[1] = is_first_rank(r) && minutes > 0 && fc_clock_seconds() - r->saved_at >= 60 * minutes;
+    FC_TRY(fc_comm_all_reduce(r->x->comm, sums, 3, FC_COMM_I64, FC_COMM_SUM));
+    if (sums[0] != 0) { /* which one; a step that gets a signal has the time */
+        FC_TRY(fc_comm_all_reduce(r->x->comm, &signal, 1, FC_COMM_I64, FC_COMM_MAX));
+    }
+    if (sums[2] > r->bad_pictures_told) {
+        FC_TRY(check_pictures(r, sums[2]));
+    }
+    r->signal = (int)signal;
+    *stop = sums[0] != 0;
+    *save = sums[1] != 0 || is_due(r->at.step, r->config->train.checkpoint.every_steps);
     return FC_OK;
 }
 
@@ -284,6 +316,7 @@ static fc_status one_step(run *r)
     fc_step_result result;
     FC_TRY(fc_loader_next(r->loader, &batch, &waited));
     FC_TRY(fc_step_gradients(r->step, batch, &result));
+    r->bad_pictures += batch->bad_pictures;
     double lr = fc_schedule_lr(&r->x->schedule, r->at.step);
     bool finite = isfinite(result.loss) && isfinite(result.grad_norm);
     if (finite) {
@@ -371,6 +404,7 @@ static fc_status train(run *r)
     }
     r->epoch_begun = fc_clock_seconds() - r->at.epoch_seconds;
     r->saved_at = r->since.begun = fc_clock_seconds();
+    r->begun_epoch = r->at.step / r->x->steps_per_epoch;
     fc_loader_options options = fc_experiment_loader(r->x, r->at.step);
     FC_TRY(fc_loader_create(&r->loader, r->x->train, r->x->sampler, &options));
     FC_TRY(all_steps(r));
@@ -387,7 +421,7 @@ fc_status fc_run_train(fc_experiment *x)
         fc_summary_print(r.first.epoch >= 0 ? &r.first : NULL, &r.last);
     }
     if (status != FC_OK && status != FC_INTERRUPTED && r.results != NULL) {
-        char message[1024];
+        char message[2048]; /* as long as core/status.c lets one be */
         snprintf(message, sizeof message, "%s", fc_error_message());
         FC_IGNORE(fc_results_finish(r.results, "failed"));
         fc_error_set(message, "");

@@ -26,7 +26,7 @@ fc_status fc_verb_train(int argc, char **argv)
     fc_config *config = NULL;
     fc_status status = fc_config_load(&config, cli.file, cli.overrides, cli.override);
     if (status == FC_OK) {
-        status = fc_config_check(config, FC_FOR_TRAIN);
+        status = fc_config_check(config, FC_FOR_TRAIN | FC_FOR_EVAL);
     }
     status = fc_dist_agree(status);
     if (status == FC_OK) {

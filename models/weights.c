@@ -1,4 +1,5 @@
 /* Weights files: safetensors in, safetensors out. Source: FORMATS.md section 3. */
+#include "core/log.h"
 #include "core/memory.h"
 #include "core/safetensors.h"
 #include "models/clip_parts.h"
@@ -12,15 +13,20 @@ enum { MAX_LISTED = 20, NAME_BYTES = 256 };
 
 /* ---- Reading ---- */
 
-/* Everything that is wrong with a file, for one message; sized to fit in one with the path. */
+enum { MISSING, UNKNOWN, MISSHAPEN, KINDS };
+
+/* Everything that is wrong with a file. The message has the first few names, sized to fit in one
+ * with the path; where that is not all, the log has all. */
 typedef struct problems {
     char text[1600];
     size_t used;
-    int count, listed;
+    int count, listed, of_kind[KINDS];
+    char *all; /* heap */
+    size_t all_bytes;
 } problems;
 
-static void note(problems *p, const char *fmt, ...) FC_PRINTF(2, 3);
-static void note(problems *p, const char *fmt, ...)
+static void note(problems *p, int kind, const char *fmt, ...) FC_PRINTF(3, 4);
+static void note(problems *p, int kind, const char *fmt, ...)
 {
     char line[512];
     va_list ap;
@@ -29,6 +35,10 @@ static void note(problems *p, const char *fmt, ...)
     va_end(ap);
     size_t bytes = strlen(line);
     p->count++;
+    p->of_kind[kind]++;
+    p->all = fc_realloc(p->all, p->all_bytes + bytes + 1, 1);
+    memcpy(p->all + p->all_bytes, line, bytes + 1);
+    p->all_bytes += bytes;
     if (p->listed < MAX_LISTED && p->used + bytes < sizeof p->text) {
         memcpy(p->text + p->used, line, bytes + 1);
         p->used += bytes;
@@ -107,22 +117,22 @@ static void match(const fc_clip *m, const fc_safetensors *st, const fc_st_tensor
         }
         const fc_st_tensor *t = fc_safetensors_find(st, name);
         if (t == NULL) {
-            note(found, "\n    missing %s", name);
+            note(found, MISSING, "\n    missing %s", name);
             continue;
         }
         used[t - st->tensors] = true;
         source[i] = t;
         if (!is_real(t)) {
-            note(found, "\n    %s is of type %s", name, fc_st_dtype_name(t->dtype));
+            note(found, MISSHAPEN, "\n    %s is of type %s", name, fc_st_dtype_name(t->dtype));
         } else if (!same_shape(t, item) && !(i == positions && resize && table_grid(t, item) > 0)) {
             shape_text(have, sizeof have, t->ndim, t->shape);
             shape_text(want, sizeof want, item->ndim, item->shape);
-            note(found, "\n    %s is %s, the model has %s", name, have, want);
+            note(found, MISSHAPEN, "\n    %s is %s, the model has %s", name, have, want);
         }
     }
     for (int i = 0; i < st->count; i++) {
         if (!used[i] && !fci_name_harmless(st->tensors[i].name)) {
-            note(found, "\n    unknown %s", st->tensors[i].name);
+            note(found, UNKNOWN, "\n    unknown %s", st->tensors[i].name);
         }
     }
     fc_free(&used);
@@ -150,17 +160,32 @@ static fc_status read_parameter(fc_clip *m, int i, const fc_st_tensor *t)
     return status;
 }
 
+/* One log line a name where the message cannot hold them all; frees the list. */
+static fc_status refuse(const fc_safetensors *st, problems *found)
+{
+    char more[64] = "";
+    if (found->count > found->listed) {
+        snprintf(more, sizeof more, "\n    and %d more, all of them listed above",
+                 found->count - found->listed);
+        char *rest = found->all + 1; /* each begins with a line break */
+        for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
+            fc_log_info("%s", line);
+        }
+    }
+    fc_free(&found->all);
+    return FC_FAIL(FC_DATA,
+                   "%s: %d tensors do not fit the model (%d missing, %d unknown, %d of another "
+                   "shape or type); is model.config that of these weights?%s%s",
+                   st->path, found->count, found->of_kind[MISSING], found->of_kind[UNKNOWN],
+                   found->of_kind[MISSHAPEN], found->text, more);
+}
+
 static fc_status load_open(fc_clip *m, const fc_safetensors *st, const fc_st_tensor **source)
 {
     problems found = {.count = 0};
     match(m, st, source, &found);
     if (found.count > 0) {
-        char more[48] = "";
-        if (found.count > found.listed) {
-            snprintf(more, sizeof more, "\n    and %d more", found.count - found.listed);
-        }
-        return FC_FAIL(FC_DATA, "%s: %d tensors do not fit the model:%s%s", st->path, found.count,
-                       found.text, more);
+        return refuse(st, &found);
     }
     for (int i = 0; i < m->params->count; i++) {
         if (source[i] != NULL) {
