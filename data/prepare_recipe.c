@@ -163,9 +163,11 @@ static fc_status read_text(fci_recipe *r, const fc_yaml *recipe)
     const char *word;
     FC_TRY(get_int(recipe, "context_length", 2, 4096, &r->context_length));
     FC_TRY(get_text(recipe, "prompts", &word));
-    char *shipped = word != NULL ? fc_path_find(word) : NULL; /* a file of ours works from any folder */
-    fc_status status =
-        fc_prompts_read(&r->prompts, shipped != NULL ? shipped : word != NULL ? word : "ensemble");
+    char *shipped =
+        word != NULL ? fc_path_find(word) : NULL; /* a file of ours works from any folder */
+    fc_status status = fc_prompts_read(&r->prompts, shipped != NULL ? shipped
+                                                    : word != NULL  ? word
+                                                                    : "ensemble");
     fc_free(&shipped);
     FC_TRY(status);
     const fc_yaml *text = fc_yaml_get(recipe, "text");
