@@ -78,8 +78,8 @@ static bool win_the_message(const char *text, size_t bytes)
             return false;
         }
     }
-    if (fc_log_rank() != 0) {
-        sleep(3);
+    if (fc_log_rank() != 0 && sleep(3) > 0) {
+        return false; /* woken by the launcher's signal: rank 0 has spoken and ends the job */
     }
     return true;
 }

@@ -199,6 +199,9 @@ static fc_status on_segment(reading *r, const fci_json_event *e)
 static fc_status on_event(void *ctx, const fci_json_event *e)
 {
     reading *r = ctx;
+    if (e->depth == 1 && e->keys[0] == NULL) {
+        return FC_FAIL(FC_DATA, "a list; want {\"images\": [...], \"annotations\": [...]}");
+    }
     if (e->depth == 0 || (e->depth == 1 && e->kind != FCI_JSON_BEGIN)) {
         return FC_OK;
     }

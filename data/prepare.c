@@ -197,6 +197,14 @@ static fc_status prepare_coco(const fc_yaml *yaml, const fc_prepare_watch *watch
     fci_coco_files files = {recipe.captions, recipe.instances, recipe.panoptic,
                             recipe.region_captions};
     FC_TRY_GOTO(status, fci_coco_read(&coco, &files), done);
+    if (coco.images == 0) {
+        const char *first = recipe.captions != NULL    ? recipe.captions
+                            : recipe.instances != NULL ? recipe.instances
+                                                       : recipe.panoptic;
+        status = FC_FAIL(FC_DATA, "%s lists no pictures: its \"images\" are missing or empty",
+                         first != NULL ? first : "the recipe");
+        goto done;
+    }
     FC_TRY_GOTO(status, write_store(&recipe, &coco, t, watch), done);
 done:
     fci_coco_free(&coco);

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -183,7 +184,7 @@ static fc_status write_head(fc_store_writer *w)
 static fc_status create_locked(fc_store_writer *w)
 {
     w->file = H5Fcreate(w->partial, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-    FC_H5(w->file, FC_NOINPUT, "%s cannot be created", w->partial);
+    FC_H5(w->file, FC_RUNTIME, "%s cannot be created", w->partial);
     FC_TRY(write_head(w));
     for (column_name name = 0; name < COLUMNS; name++) {
         bool wanted = name < CATEGORY_NAMES;
@@ -215,6 +216,10 @@ fc_status fc_store_writer_create(fc_store_writer **out, const char *path,
     if (options->crops && (options->crop_size < 1 || !(options->crop_scale > 0))) {
         return FC_FAIL(FC_USAGE, "%s: crops need a size of at least 1 and a scale, not %d and %g",
                        path, options->crop_size, options->crop_scale);
+    }
+    struct stat about;
+    if (stat(path, &about) == 0 && S_ISDIR(about.st_mode)) { /* else found out at the end */
+        return FC_FAIL(FC_RUNTIME, "%s is a folder; want the name of the store to write", path);
     }
     fc_store_writer *w = fc_alloc(1, sizeof *w);
     w->path = fc_strdup(path);

@@ -1,6 +1,7 @@
 #include "data/vocabulary.h"
 
 #include "core/memory.h"
+#include "core/paths.h"
 
 #include <errno.h>
 #include <string.h>
@@ -172,12 +173,12 @@ fc_status fci_vocabulary_read(fci_vocabulary *v, const char *path)
 {
     *v = (fci_vocabulary){.merge_mask = SLOTS - 1};
     errno = 0;
-    gzFile file = gzopen(path, "rb");
+    gzFile file = fc_path_is_file(path) ? gzopen(path, "rb") : NULL;
     if (file == NULL) {
         return FC_FAIL(FC_NOINPUT,
                        "%s: %s: this is CLIP's vocabulary, bpe_simple_vocab_16e6.txt.gz from "
                        "OpenAI's CLIP repository",
-                       path, errno != 0 ? strerror(errno) : "cannot be opened");
+                       path, errno != 0 ? strerror(errno) : "not a file that can be opened");
     }
     v->start = fc_alloc(TOKENS + 1, sizeof *v->start);
     v->merges = fc_alloc(SLOTS, sizeof *v->merges);

@@ -40,8 +40,7 @@ static fc_status write_results(const fc_experiment *x, const fc_evaluation *foun
 {
     char *path = fc_format("%s/eval.h5", x->config->output);
     fc_results *results = NULL;
-    fc_status status = fc_folder_make(x->config->output);
-    FC_TRY_GOTO(status, status, done);
+    fc_status status;
     FC_TRY_GOTO(status, fc_record_open(&results, path, x, NULL), done);
     FC_TRY_GOTO(status, fc_record_evaluation(results, x, found), done);
     FC_TRY_GOTO(status, fc_results_finish(results, "completed"), done);
@@ -55,6 +54,8 @@ done:
 static fc_status evaluate(fc_experiment *x)
 {
     double epoch;
+    /* Where results cannot go is better known before the work. */
+    FC_TRY(fc_dist_agree(fc_comm_rank(x->comm) == 0 ? fc_folder_make(x->config->output) : FC_OK));
     FC_TRY(choose_weights(x, &epoch));
     x->step.unsynced_gradients = false; /* one model was loaded on all ranks */
     fc_evaluation found;

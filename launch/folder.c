@@ -15,9 +15,10 @@ fc_status fc_folder_make(const char *path)
             *slash = '\0';
         }
         struct stat info;
-        if (mkdir(part, 0777) != 0 &&
-            (errno != EEXIST || stat(part, &info) != 0 || !S_ISDIR(info.st_mode))) {
-            status = FC_FAIL(FC_RUNTIME, "cannot make the folder %s: %s", part, strerror(errno));
+        int reason = mkdir(part, 0777) != 0 ? errno : 0;
+        if (reason != 0 && (reason != EEXIST || stat(part, &info) != 0 || !S_ISDIR(info.st_mode))) {
+            status = FC_FAIL(FC_RUNTIME, "cannot make the folder %s: %s", part,
+                             reason == EEXIST ? "a file has its name" : strerror(reason));
         }
         if (slash == NULL) {
             break;

@@ -188,8 +188,11 @@ static fc_status check_position(run *r, const char *path)
                        path, r->at.global_batch, r->x->global_batch);
     }
     if (r->at.step > r->x->total_steps) {
-        return FC_FAIL(FC_USAGE, "%s is at step %" PRId64 ", this run ends at step %" PRId64, path,
-                       r->at.step, r->x->total_steps);
+        return FC_FAIL(FC_USAGE,
+                       "%s is at step %" PRId64 ", this run ends at step %" PRId64
+                       ": set train.steps or train.epochs higher, or start anew with "
+                       "train.resume: never",
+                       path, r->at.step, r->x->total_steps);
     }
     return FC_OK;
 }
@@ -281,9 +284,9 @@ static fc_status check_pictures(run *r, int64_t bad)
         return FC_OK;
     }
     return FC_FAIL(FC_DATA,
-                   "step %" PRId64 ": %" PRId64 " pictures of %s did not decode (warnings above "
-                   "name them), more than 1 in 1000 of the %" PRId64
-                   " in use; fineclip inspect --check finds them all: make the store anew without "
+                   "step %" PRId64 ": %" PRId64 " pictures of %s did not decode, more than 1 in "
+                   "1000 of the %" PRId64
+                   " in use; fineclip inspect --check names them all: make the store anew without "
                    "them",
                    r->at.step, bad, r->x->train->path, images);
 }

@@ -226,7 +226,7 @@ static void refused(void)
     options.crops = true;
     FC_CHECK_FAILS(fc_store_writer_create(&w, path, &options), FC_USAGE, "crops need a size");
     options.crops = false;
-    FC_CHECK_FAILS(fc_store_writer_create(&w, "/nowhere/at/all.h5", &options), FC_NOINPUT,
+    FC_CHECK_FAILS(fc_store_writer_create(&w, "/nowhere/at/all.h5", &options), FC_RUNTIME,
                    "/nowhere/at/all.h5.partial cannot be created");
     FC_CHECK(w == NULL);
 }
