@@ -3,16 +3,12 @@
 #include "core/log.h"
 #include "launch/cli.h"
 #include "launch/dist.h"
-#include "launch/signals.h"
 
 #include <stdio.h>
 
 int main(int argc, char **argv)
 {
     fc_status status = fc_dist_start();
-    if (status == FC_OK) {
-        status = fc_signals_install();
-    }
     if (status != FC_OK) {
         fc_fatal(status);
     }

@@ -391,6 +391,8 @@ static fc_status finish(run *r)
 static fc_status train(run *r)
 {
     FC_TRY(prepare_output(r));
+    FC_TRY(fc_signals_install()); /* from here on there is something to save; before, a signal just
+                                     ends the program */
     r->step = fc_step_create(r->x->model, r->x->comm, &r->x->step);
     r->at.global_batch = r->x->global_batch;
     r->epoch_begun = r->saved_at = fc_clock_seconds();

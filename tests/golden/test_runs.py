@@ -21,7 +21,7 @@ from program import Checks, run_program, read_safetensors  # noqa: E402
 
 SETS = ["eva_tiny", "clip_tiny", "eva_tiny_text", "eva_tiny_2rank"]
 TERMS = {"global_itc": "global_contrastive", "distill": "self_distillation", "region_itc": "region_contrastive"}
-SAMPLE = 256
+SAMPLE = 1024
 
 
 def sample(values):
@@ -116,6 +116,9 @@ def compare_weights(checks, label, name, terms, path):
         pick = sample
         data = np.load(os.path.join(HERE, name, "finals.npz"))
         want = {k[len(terms) + 1:]: data[k] for k in data.files if k.startswith(terms + "/")}
+    # A single element may be off by 7e-4 where its gradient is rounding noise; a mistake in who is decayed shows as 3e-4 to
+    # 4e-4 of a whole tensor. A sample averages less of that noise away.
+    tolerance = 2e-4 if reference else 3e-4
     checks.equal(label + ": names", sorted(got), sorted(want))
     apart = moved = 0.0
     for tensor, w in want.items():
@@ -134,7 +137,7 @@ def compare_weights(checks, label, name, terms, path):
         if m == 0:
             checks.that(bool(np.array_equal(g.astype(np.float32), w)), "%s: %s moved, and must not" % (label, tensor))
         else:
-            checks.near("%s: %s, norm of the difference over norm" % (label, tensor), d / np.linalg.norm(w), 0, 2e-4)
+            checks.near("%s: %s, norm of the difference over norm" % (label, tensor), d / np.linalg.norm(w), 0, tolerance)
     checks.near(label + ": weights, difference over distance moved", np.sqrt(apart), 0, 0.01 * np.sqrt(moved))
 
 

@@ -71,7 +71,7 @@ static void test_unknown(void)
     FC_CHECK_FAILS(inspect(path, NULL), FC_DATA, "unknown binary data");
     write_text(path, "\x89HDF\r\n\x1a\n and no more", 20);
     FC_CHECK_FAILS(inspect(path, NULL), FC_DATA, "damaged");
-    FC_CHECK_FAILS(inspect("/", NULL), FC_DATA, "without results.h5");
+    FC_CHECK_FAILS(inspect("/", NULL), FC_NOINPUT, "without results.h5");
     FC_CHECK_FAILS(inspect(path, "--nonsense"), FC_USAGE, "--nonsense");
     FC_CHECK_FAILS(inspect(path, "second"), FC_USAGE, "second");
     FC_CHECK_FAILS(inspect("--all", NULL), FC_USAGE, "needs a file");
