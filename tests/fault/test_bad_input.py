@@ -1,4 +1,4 @@
-"""fctest: timeout=240
+"""fctest: timeout=600
 Wrong command lines, experiments, models, weights and stores: each is refused at once with its exit status and one headline
 that names file, line and key, or dataset and index, and the way out; and no file is harmed.
 """

@@ -1,4 +1,4 @@
-"""fctest: timeout=240
+"""fctest: timeout=600
 What goes wrong while a run goes on or goes on again: pictures that do not decode, losses that are not finite, damaged
 states, output that cannot be written. And recipes of `prepare` that cannot be followed.
 """
