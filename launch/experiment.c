@@ -143,12 +143,12 @@ static fc_status check_needs(const fc_experiment *x)
     } else if ((needs & FC_NEED_REGION_TEXT) != 0 && s->region_offsets[s->regions] == 0) {
         lacks = "region captions";
     }
-    for (int i = 0; (needs & FC_NEED_TEXT) != 0 && lacks == NULL && i < s->images; i++) {
+    for (int64_t i = 0; (needs & FC_NEED_TEXT) != 0 && lacks == NULL && i < s->images; i++) {
         if (s->caption_of[i] == s->caption_of[i + 1]) {
             return FC_FAIL(
                 FC_DATA,
-                "%s:/captions/image_offsets: image %d has no caption, and a loss term needs one",
-                s->path, i);
+                "%s:/captions/image_offsets: image %lld has no caption, and a loss term needs one",
+                s->path, (long long)i);
         }
     }
     if (lacks != NULL) {
