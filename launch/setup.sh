@@ -14,6 +14,7 @@ packages=(
     libjpeg62-turbo-dev libpng-dev zlib1g-dev
     libpcre2-dev libunistring-dev libgumbo-dev
     libdnnl-dev libopenblas-openmp-dev
+    libcairo2-dev fonts-dejavu-core
     python3 python3-h5py python3-numpy
 )
 
