@@ -1,5 +1,6 @@
 #include "core/comm.h"
 
+#include "core/fault.h"
 #include "core/memory.h"
 
 #include <limits.h>
@@ -132,6 +133,7 @@ int fc_comm_local_size(const fc_comm *c)
 
 fc_status fc_comm_barrier(fc_comm *c)
 {
+    FC_TRY(fc_fault_here(FC_AT_collective));
     if (c->size > 1) {
         FC_MPI(MPI_Barrier(c->world), "barrier");
     }
@@ -140,6 +142,7 @@ fc_status fc_comm_barrier(fc_comm *c)
 
 fc_status fc_comm_broadcast(fc_comm *c, void *data, int64_t count, fc_comm_type type, int root)
 {
+    FC_TRY(fc_fault_here(FC_AT_collective));
     for (int64_t at = 0; c->size > 1 && at < count; at += PIECE) {
         int n = (int)(count - at < PIECE ? count - at : PIECE);
         FC_MPI(MPI_Bcast((char *)data + (size_t)at * type_bytes(type), n, mpi_type(type), root,
@@ -152,6 +155,7 @@ fc_status fc_comm_broadcast(fc_comm *c, void *data, int64_t count, fc_comm_type 
 fc_status fc_comm_all_reduce(fc_comm *c, void *data, int64_t count, fc_comm_type type,
                              fc_comm_op op)
 {
+    FC_TRY(fc_fault_here(FC_AT_collective));
     for (int64_t at = 0; c->size > 1 && at < count; at += PIECE) {
         int n = (int)(count - at < PIECE ? count - at : PIECE);
         FC_MPI(MPI_Allreduce(MPI_IN_PLACE, (char *)data + (size_t)at * type_bytes(type), n,
@@ -164,6 +168,7 @@ fc_status fc_comm_all_reduce(fc_comm *c, void *data, int64_t count, fc_comm_type
 fc_status fc_comm_all_gather(fc_comm *c, const void *send, void *recv, const int64_t *counts,
                              fc_comm_type type)
 {
+    FC_TRY(fc_fault_here(FC_AT_collective));
     size_t bytes = type_bytes(type);
     if (c->size == 1) {
         memmove(recv, send, (size_t)counts[0] * bytes);
@@ -202,6 +207,7 @@ fc_status fc_comm_all_gather(fc_comm *c, const void *send, void *recv, const int
 
 fc_status fc_comm_all_gather_i64(fc_comm *c, int64_t value, int64_t *all)
 {
+    FC_TRY(fc_fault_here(FC_AT_collective));
     all[c->rank] = value;
     if (c->size > 1) {
         FC_MPI(MPI_Allgather(&value, 1, MPI_INT64_T, all, 1, MPI_INT64_T, c->world), "all-gather");
@@ -212,6 +218,7 @@ fc_status fc_comm_all_gather_i64(fc_comm *c, int64_t value, int64_t *all)
 fc_status fc_comm_all_reduce_start(fc_comm *c, void *data, int64_t count, fc_comm_type type,
                                    fc_comm_request **out)
 {
+    FC_TRY(fc_fault_here(FC_AT_collective));
     fc_comm_request *r = fc_alloc(1, sizeof *r);
     *out = r;
     r->next = c->started;
@@ -241,6 +248,7 @@ void fc_comm_progress(fc_comm *c)
 
 fc_status fc_comm_wait(fc_comm *c, fc_comm_request **request)
 {
+    FC_TRY(fc_fault_here(FC_AT_collective));
     fc_comm_request *r = *request;
     int code = r->parts > 0 ? MPI_Waitall(r->parts, r->part, MPI_STATUSES_IGNORE) : MPI_SUCCESS;
     for (fc_comm_request **p = &c->started; *p != NULL; p = &(*p)->next) {

@@ -1,17 +1,57 @@
 #include "core/replace.h"
 
+#include "core/fault.h"
 #include "core/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct fc_replace {
     char *path, *partial;
-    int fd; /* -1: closed */
+    int fd;                    /* -1: closed */
+    bool is_state, is_results; /* what faults can be asked for in */
 };
+
+/* ---- Faults, in tests ---- */
+
+static bool is_due(const fc_replace *r, fc_fault_action action)
+{
+    return (r->is_state && fc_fault_due(action, FC_AT_checkpoint)) ||
+           (r->is_results && fc_fault_due(action, FC_AT_results));
+}
+
+static fc_status fault_at_begin(const fc_replace *r)
+{
+    FC_TRY(r->is_state ? fc_fault_here(FC_AT_checkpoint) : FC_OK);
+    return r->is_results ? fc_fault_here(FC_AT_results) : FC_OK;
+}
+
+/* The process ends with part of the content written. */
+static void fault_at_write(const fc_replace *r, const char *data, size_t bytes)
+{
+    if (bytes >= 1024 && is_due(r, FC_FAULT_half)) {
+        (void)!write(r->fd, data, bytes / 2);
+        kill(getpid(), SIGKILL);
+    }
+}
+
+/* As after a power cut on a file system that renames before it writes. */
+static void fault_at_rename(const fc_replace *r)
+{
+    struct stat about;
+    if (is_due(r, FC_FAULT_torn)) {
+        (void)!(stat(r->partial, &about) == 0 && truncate(r->partial, about.st_size / 2) == 0 &&
+                rename(r->partial, r->path) == 0);
+        kill(getpid(), SIGKILL);
+    }
+}
+
+/* ---- Writing ---- */
 
 fc_status fc_replace_begin(fc_replace **out, const char *path)
 {
@@ -24,16 +64,29 @@ fc_status fc_replace_begin(fc_replace **out, const char *path)
         return status;
     }
     fc_replace *r = fc_alloc(1, sizeof *r);
-    *r = (fc_replace){.path = fc_strdup(path), .partial = partial, .fd = fd};
+    *r = (fc_replace){.path = fc_strdup(path),
+                      .partial = partial,
+                      .fd = fd,
+                      .is_state = strstr(path, "/state_") != NULL,
+                      .is_results = strstr(path, "/results.h5") != NULL};
     *out = r;
-    return FC_OK;
+    fc_status status = fault_at_begin(r);
+    if (status != FC_OK) {
+        fc_replace_abandon(out);
+    }
+    return status;
 }
 
 fc_status fc_replace_write(fc_replace *r, const void *data, size_t bytes)
 {
     const char *from = data;
+    fault_at_write(r, from, bytes);
     while (bytes > 0) {
         ssize_t n = write(r->fd, from, bytes);
+        if (is_due(r, FC_FAULT_enospc)) {
+            n = -1;
+            errno = ENOSPC;
+        }
         if (n < 0) {
             if (errno == EINTR) {
                 continue;
@@ -72,6 +125,7 @@ static fc_status finish(fc_replace *r, bool sync)
     if (closed != 0) {
         return FC_FAIL(FC_RUNTIME, "cannot write %s: %s", r->partial, strerror(errno));
     }
+    fault_at_rename(r);
     if (rename(r->partial, r->path) != 0) {
         return FC_FAIL(FC_RUNTIME, "cannot rename %s to %s: %s", r->partial, r->path,
                        strerror(errno));

@@ -1,5 +1,6 @@
 #include "data/batch.h"
 
+#include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "data/store_files.h"
@@ -133,7 +134,13 @@ fc_status fci_batch_piece(fci_batch_slot *slot, fci_batch_scratch *scratch, fc_s
     fc_picture picture;
     *bad = false;
     FC_TRY(fill_tokens(slot, scratch, store, o, index));
-    fc_status status = fc_store_picture(store, slot->batch.image_index[index], &picture);
+    int64_t image = slot->batch.image_index[index];
+    fc_status status = fc_store_picture(store, image, &picture);
+    if (status == FC_OK && fc_fault_bad_picture(slot->batch.step + 1, image, index == 0)) {
+        fc_picture_free(&picture);
+        status = FC_FAIL(FC_DATA, "picture %lld of %s does not decode, on purpose",
+                         (long long)image, store->path);
+    }
     *bad = status == FC_DATA;
     FC_TRY(status);
     status = fill_pictures(slot, store, o, index, &picture, bad);

@@ -1,5 +1,6 @@
 #include "data/hdf5_util.h"
 
+#include "core/fault.h"
 #include "core/memory.h"
 
 #include <pthread.h>
@@ -356,6 +357,7 @@ static fc_status read_rows(const fci_h5_dataset *d, int64_t first, int64_t count
 
 fc_status fci_h5_read(const fci_h5_dataset *d, int64_t first, int64_t count, void *out)
 {
+    FC_TRY(fc_fault_here(FC_AT_hdf5));
     return read_rows(d, first, count, d->type, out);
 }
 

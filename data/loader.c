@@ -4,6 +4,7 @@
  * depend on the threads. Batches live in a ring: step s in slot s modulo their number. */
 #include "data/loader.h"
 
+#include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "data/batch.h"
@@ -95,7 +96,11 @@ static void work_on(fc_loader *l, slot *s, fci_batch_scratch *scratch)
     int64_t index = s->next++;
     bool bad;
     pthread_mutex_unlock(&l->mutex);
-    fc_status status = fci_batch_piece(&s->build, scratch, l->store, &l->options, index, &bad);
+    fc_status status = index == 0 ? fc_fault_here_at(FC_AT_loader, s->build.batch.step + 1) : FC_OK;
+    bad = false;
+    if (status == FC_OK) {
+        status = fci_batch_piece(&s->build, scratch, l->store, &l->options, index, &bad);
+    }
     pthread_mutex_lock(&l->mutex);
     if (bad) {
         s->bad = true;

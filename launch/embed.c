@@ -1,5 +1,6 @@
 #include "launch/embed.h"
 
+#include "core/fault.h"
 #include "core/memory.h"
 
 #include <string.h>
@@ -16,11 +17,13 @@ static size_t row_bytes(const fc_embedder *e)
     return (size_t)e->model->config.embed_dim * fc_dtype_bytes(e->model->params->dtype);
 }
 
-static void report(const fc_embedder *e, int64_t done, int64_t total)
+static fc_status report(const fc_embedder *e, int64_t done, int64_t total)
 {
+    FC_TRY(fc_fault_here(FC_AT_evaluation));
     if (e->progress != NULL) {
         e->progress(e->progress_ctx, done < total ? done : total, total);
     }
+    return FC_OK;
 }
 
 /* Every rank filled its own rows of zeros: the sum is everybody's. */
@@ -140,7 +143,9 @@ fc_status fc_embed_pictures(const fc_embedder *e, void **out)
             int64_t n = count - at < PICTURE_CHUNK ? count - at : PICTURE_CHUNK;
             status = picture_chunk(e, at, n, (char *)*out + (size_t)at * row_bytes(e));
         }
-        report(e, at + PICTURE_CHUNK, count);
+        if (status == FC_OK) {
+            status = report(e, at + PICTURE_CHUNK, count);
+        }
     }
     return share_rows(e, status, count, out);
 }
@@ -173,7 +178,7 @@ fc_status fc_embed_boxes(const fc_embedder *e, bool (*keep)(const fc_store *s, i
 {
     const fc_store *s = e->store;
     for (int64_t at = 0; s->region_of != NULL && at < s->images; at += PICTURE_CHUNK) {
-        report(e, at, s->images);
+        FC_TRY(report(e, at, s->images));
         if (!is_mine(e, at / PICTURE_CHUNK)) {
             continue;
         }
@@ -199,6 +204,5 @@ fc_status fc_embed_boxes(const fc_embedder *e, bool (*keep)(const fc_store *s, i
             FC_TRY(visit(ctx, &chunk));
         }
     }
-    report(e, s->images, s->images);
-    return FC_OK;
+    return report(e, s->images, s->images);
 }

@@ -1,10 +1,12 @@
 /* fineclip: see launch/help.c for what it says of itself. */
 #include "core/fatal.h"
+#include "core/fault.h"
 #include "core/log.h"
 #include "launch/cli.h"
 #include "launch/dist.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 int main(int argc, char **argv)
 {
@@ -13,6 +15,10 @@ int main(int argc, char **argv)
         fc_fatal(status);
     }
     fc_invocation call;
+    status = fc_fault_load(getenv("FINECLIP_FAULT"), fc_log_rank());
+    if (status != FC_OK) {
+        fc_fatal(status);
+    }
     status = fc_cli_resolve(&call, fc_verbs(), argc, argv);
     if (status == FC_OK && call.verb == NULL) {
         if (fc_log_rank() == 0) {

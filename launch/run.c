@@ -2,6 +2,7 @@
 
 #include "core/clock.h"
 #include "core/fatal.h"
+#include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "launch/checkpoint.h"
@@ -317,6 +318,8 @@ static fc_status one_step(run *r)
     const fc_batch *batch;
     double waited;
     fc_step_result result;
+    fc_fault_set_step(r->at.step + 1);
+    FC_TRY(fc_fault_here(FC_AT_step));
     FC_TRY(fc_loader_next(r->loader, &batch, &waited));
     FC_TRY(fc_step_gradients(r->step, batch, &result));
     r->bad_pictures += batch->bad_pictures;
@@ -397,6 +400,7 @@ static fc_status train(run *r)
     r->at.global_batch = r->x->global_batch;
     r->epoch_begun = r->saved_at = fc_clock_seconds();
     FC_TRY(start(r));
+    fc_fault_set_step(r->at.step);
     if (r->at.step == r->x->total_steps) {
         fc_log_info("%s has trained all of its %" PRId64
                     " steps; nothing is left to do (train.resume: never starts anew)",
