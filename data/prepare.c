@@ -63,9 +63,17 @@ static fc_status count_bad(totals *sum, const fci_picture_job *job, const fci_re
 static fc_status append(fc_store_writer *w, const fci_picture_job *job, const fci_coco *c)
 {
     const fci_coco_image *image = &c->image[job->image];
-    FC_TRY(fc_store_writer_add(w, image->id, c->text + image->name, job->width, job->height,
-                               job->bytes, job->count, job->captions, job->caption, job->regions,
-                               job->region));
+    FC_TRY(fc_store_writer_put(w, &(fc_store_image){.id = image->id,
+                                                    .name = c->text + image->name,
+                                                    .width = job->width,
+                                                    .height = job->height,
+                                                    .encoded = job->bytes,
+                                                    .bytes = job->count,
+                                                    .hash = job->hash,
+                                                    .captions = job->captions,
+                                                    .caption = job->caption,
+                                                    .regions = job->regions,
+                                                    .region = job->region}));
     return FC_OK;
 }
 

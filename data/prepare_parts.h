@@ -45,7 +45,8 @@ typedef struct fci_picture_job {
     fc_status status; /* FC_OK also where the picture is dropped; else what ends the whole run */
     fci_picture_fate fate;
     char message[512]; /* of a dropped picture or a failure */
-    uint8_t *bytes;    /* the stored picture */
+    uint8_t hash[FC_HASH_BYTES];
+    uint8_t *bytes; /* the stored picture */
     size_t count;
     int width, height, captions, regions;
     fc_store_caption *caption;

@@ -268,6 +268,7 @@ void fci_picture_job_run(fci_picture_job *job, const fci_recipe *recipe, const f
         drop(job, FCI_PICTURE_MISSING, status, path);
         goto done;
     }
+    fc_content_hash(bytes, count, job->hash);
     status = fc_codec_sniff(bytes, count, &codec);
     if (status == FC_OK) {
         status = fc_picture_decode(&p, codec, bytes, count);

@@ -159,6 +159,13 @@ static fc_status load_images(fc_store *s)
         s->image_id = p;
         FC_TRY(status);
     }
+    if (has(s, "/images/hash")) {
+        void *p = NULL;
+        fc_status status = load(s, "/images/hash", H5T_NATIVE_UINT8, FC_HASH_BYTES, s->images,
+                                "the images", FC_HASH_BYTES, &p, NULL);
+        s->image_hash = p;
+        FC_TRY(status);
+    }
     return FC_OK;
 }
 
@@ -440,6 +447,7 @@ void fc_store_close(fc_store **store)
     fc_free(&s->height);
     fc_free(&s->width);
     fc_free(&s->image_id);
+    fc_free(&s->image_hash);
     fc_free(&s->caption_of);
     fc_free(&s->caption_offsets);
     fc_free(&s->region_of);

@@ -7,6 +7,7 @@
 #ifndef FC_DATA_STORE_H
 #define FC_DATA_STORE_H
 
+#include "data/content_hash.h"
 #include "data/picture.h"
 
 typedef struct fc_store {
@@ -19,17 +20,18 @@ typedef struct fc_store {
     fc_codec codec, crop_codec;
     bool has_crops, has_category, has_score;
 
-    uint64_t *image_offsets;   /* (N+1) into /images/bytes */
-    int32_t *height, *width;   /* (N) */
-    int64_t *image_id;         /* (N), NULL if absent */
-    uint64_t *caption_of;      /* (N+1) captions/image_offsets; NULL: no captions */
-    uint64_t *caption_offsets; /* (C+1) into captions/tokens */
-    uint64_t *region_of;       /* (N+1) regions/image_offsets; NULL: no regions */
-    uint64_t *region_offsets;  /* (R+1) into regions/tokens */
-    float *boxes;              /* (R,4) x0 y0 x1 y1 in pixels of the stored picture */
-    int32_t *category;         /* (R) or NULL */
-    float *score;              /* (R) or NULL */
-    uint64_t *crop_offsets;    /* (R+1) or NULL */
+    uint64_t *image_offsets;              /* (N+1) into /images/bytes */
+    int32_t *height, *width;              /* (N) */
+    int64_t *image_id;                    /* (N), NULL if absent */
+    uint8_t (*image_hash)[FC_HASH_BYTES]; /* (N) of the source's bytes; NULL if absent */
+    uint64_t *caption_of;                 /* (N+1) captions/image_offsets; NULL: no captions */
+    uint64_t *caption_offsets;            /* (C+1) into captions/tokens */
+    uint64_t *region_of;                  /* (N+1) regions/image_offsets; NULL: no regions */
+    uint64_t *region_offsets;             /* (R+1) into regions/tokens */
+    float *boxes;                         /* (R,4) x0 y0 x1 y1 in pixels of the stored picture */
+    int32_t *category;                    /* (R) or NULL */
+    float *score;                         /* (R) or NULL */
+    uint64_t *crop_offsets;               /* (R+1) or NULL */
     int32_t *crop_height, *crop_width;
     char **category_names;      /* (K) */
     uint8_t *category_isthing;  /* (K) */

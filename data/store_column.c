@@ -62,7 +62,7 @@ void fci_column_init(fci_column *c, hid_t file, const char *file_name, const cha
                       .size = size[kind] * (size_t)cols,
                       .dataset = -1};
     c->chunk = kind == FCI_COLUMN_STRING ? STRING_ROWS
-               : kind == FCI_COLUMN_U8   ? BYTES_CHUNK
+               : c->size == 1            ? BYTES_CHUNK
                                          : (int64_t)(OTHER_CHUNK / c->size);
 }
 

@@ -16,6 +16,7 @@ typedef enum {
     IMAGE_HEIGHT,
     IMAGE_WIDTH,
     IMAGE_ID,
+    IMAGE_HASH,
     IMAGE_NAME,
     CAPTION_TOKENS,
     CAPTION_OFFSETS,
@@ -51,6 +52,7 @@ static const struct {
     [IMAGE_HEIGHT] = {"/images/height", FCI_COLUMN_I32},
     [IMAGE_WIDTH] = {"/images/width", FCI_COLUMN_I32},
     [IMAGE_ID] = {"/images/id", FCI_COLUMN_I64},
+    [IMAGE_HASH] = {"/images/hash", FCI_COLUMN_U8},
     [IMAGE_NAME] = {"/images/name", FCI_COLUMN_STRING},
     [CAPTION_TOKENS] = {"/captions/tokens", TOKEN},
     [CAPTION_OFFSETS] = {"/captions/offsets", FCI_COLUMN_U64},
@@ -90,7 +92,9 @@ static void column_setup(fc_store_writer *w, column_name name)
         kind = vocab > 0 && vocab <= 65536 ? FCI_COLUMN_U16 : FCI_COLUMN_I32;
     }
     fci_column_init(&w->column[name], w->file, w->partial, layout[name].path, (fci_column_kind)kind,
-                    name == REGION_BOXES ? 4 : 1);
+                    name == REGION_BOXES ? 4
+                    : name == IMAGE_HASH ? FC_HASH_BYTES
+                                         : 1);
 }
 
 static int64_t column_rows(const fc_store_writer *w, column_name name)
@@ -299,31 +303,55 @@ static fc_status put_region(fc_store_writer *w, const fc_store_region *r)
     return FC_OK;
 }
 
-static fc_status put_image(fc_store_writer *w, int64_t id, const char *name, int width, int height,
-                           const uint8_t *encoded, size_t bytes, int captions,
-                           const fc_store_caption *caption, int regions,
-                           const fc_store_region *region)
+static fc_status put_image(fc_store_writer *w, const fc_store_image *image)
 {
-    FC_TRY(fci_column_put(&w->column[IMAGE_BYTES], encoded, (int64_t)bytes));
-    FC_TRY(put_offset(w, IMAGE_OFFSETS, IMAGE_BYTES));
-    FC_TRY(put_i32(w, IMAGE_HEIGHT, height));
-    FC_TRY(put_i32(w, IMAGE_WIDTH, width));
-    FC_TRY(fci_column_put(&w->column[IMAGE_ID], &id, 1));
-    if (w->options.names) {
-        FC_TRY(fci_column_put_string(&w->column[IMAGE_NAME], name));
+    uint8_t own[FC_HASH_BYTES];
+    if (image->hash == NULL) {
+        fc_content_hash(image->encoded, image->bytes, own);
     }
-    for (int i = 0; i < captions; i++) {
-        FC_TRY(put_tokens(w, CAPTION_TOKENS, caption[i].tokens, caption[i].count));
+    FC_TRY(fci_column_put(&w->column[IMAGE_BYTES], image->encoded, (int64_t)image->bytes));
+    FC_TRY(put_offset(w, IMAGE_OFFSETS, IMAGE_BYTES));
+    FC_TRY(put_i32(w, IMAGE_HEIGHT, image->height));
+    FC_TRY(put_i32(w, IMAGE_WIDTH, image->width));
+    FC_TRY(fci_column_put(&w->column[IMAGE_ID], &image->id, 1));
+    FC_TRY(fci_column_put(&w->column[IMAGE_HASH], image->hash == NULL ? own : image->hash, 1));
+    if (w->options.names) {
+        FC_TRY(fci_column_put_string(&w->column[IMAGE_NAME], image->name));
+    }
+    for (int i = 0; i < image->captions; i++) {
+        const fc_store_caption *caption = &image->caption[i];
+        FC_TRY(put_tokens(w, CAPTION_TOKENS, caption->tokens, caption->count));
         FC_TRY(put_offset(w, CAPTION_OFFSETS, CAPTION_TOKENS));
         if (w->options.text) {
-            FC_TRY(fci_column_put_string(&w->column[CAPTION_TEXT], caption[i].text));
+            FC_TRY(fci_column_put_string(&w->column[CAPTION_TEXT], caption->text));
         }
     }
     FC_TRY(put_count(w, CAPTION_OF, column_rows(w, CAPTION_OFFSETS) - 1));
-    for (int i = 0; i < regions; i++) {
-        FC_TRY(put_region(w, &region[i]));
+    for (int i = 0; i < image->regions; i++) {
+        FC_TRY(put_region(w, &image->region[i]));
     }
     return put_count(w, REGION_OF, column_rows(w, REGION_BOXES));
+}
+
+fc_status fc_store_writer_put(fc_store_writer *w, const fc_store_image *image)
+{
+    FC_ASSERT(!w->finished);
+    if (image->width < 1 || image->height < 1 || image->bytes == 0) {
+        return FC_FAIL(FC_DATA, "image %lld (id %lld) is empty: %d x %d, %zu bytes",
+                       (long long)column_rows(w, IMAGE_ID), (long long)image->id, image->width,
+                       image->height, image->bytes);
+    }
+    for (int i = 0; i < image->captions; i++) {
+        FC_TRY(check_caption(w, &image->caption[i], "caption", i, false));
+    }
+    for (int i = 0; i < image->regions; i++) {
+        FC_TRY(check_region(w, &image->region[i], i));
+    }
+    fci_h5_lock();
+    fc_status status = put_image(w, image);
+    fci_h5_unlock();
+    w->failed = w->failed || status != FC_OK;
+    return status;
 }
 
 fc_status fc_store_writer_add(fc_store_writer *w, int64_t id, const char *name, int width,
@@ -331,23 +359,16 @@ fc_status fc_store_writer_add(fc_store_writer *w, int64_t id, const char *name, 
                               const fc_store_caption *caption, int regions,
                               const fc_store_region *region)
 {
-    FC_ASSERT(!w->finished);
-    if (width < 1 || height < 1 || bytes == 0) {
-        return FC_FAIL(FC_DATA, "image %lld (id %lld) is empty: %d x %d, %zu bytes",
-                       (long long)column_rows(w, IMAGE_ID), (long long)id, width, height, bytes);
-    }
-    for (int i = 0; i < captions; i++) {
-        FC_TRY(check_caption(w, &caption[i], "caption", i, false));
-    }
-    for (int i = 0; i < regions; i++) {
-        FC_TRY(check_region(w, &region[i], i));
-    }
-    fci_h5_lock();
-    fc_status status =
-        put_image(w, id, name, width, height, encoded, bytes, captions, caption, regions, region);
-    fci_h5_unlock();
-    w->failed = w->failed || status != FC_OK;
-    return status;
+    return fc_store_writer_put(w, &(fc_store_image){.id = id,
+                                                    .name = name,
+                                                    .width = width,
+                                                    .height = height,
+                                                    .encoded = encoded,
+                                                    .bytes = bytes,
+                                                    .captions = captions,
+                                                    .caption = caption,
+                                                    .regions = regions,
+                                                    .region = region});
 }
 
 static fc_status put_category(fc_store_writer *w, const char *name, bool isthing, int prompts,

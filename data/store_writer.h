@@ -4,6 +4,7 @@
 #ifndef FC_DATA_STORE_WRITER_H
 #define FC_DATA_STORE_WRITER_H
 
+#include "data/content_hash.h"
 #include "data/picture.h"
 
 typedef struct fc_store_writer fc_store_writer;
@@ -37,10 +38,24 @@ typedef struct fc_store_region {
     size_t crop_bytes;
 } fc_store_region;
 
+typedef struct fc_store_image {
+    int64_t id;
+    const char *name; /* NULL: none */
+    int width, height;
+    const uint8_t *encoded;
+    size_t bytes;
+    const uint8_t *hash; /* (FC_HASH_BYTES) of the source's bytes; NULL: that of `encoded` */
+    int captions, regions;
+    const fc_store_caption *caption;
+    const fc_store_region *region;
+} fc_store_image;
+
 FC_NODISCARD fc_status fc_store_writer_create(fc_store_writer **out, const char *path,
                                               const fc_store_options *options);
 /** Append one image with everything that belongs to it. Everything is copied; chunks are written as
  * they fill. */
+FC_NODISCARD fc_status fc_store_writer_put(fc_store_writer *w, const fc_store_image *image);
+/** The same, for a picture whose stored bytes are its source. */
 FC_NODISCARD fc_status fc_store_writer_add(fc_store_writer *w, int64_t id, const char *name,
                                            int width, int height, const uint8_t *encoded,
                                            size_t bytes, int captions,

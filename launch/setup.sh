@@ -12,7 +12,7 @@ packages=(
     openmpi-bin libopenmpi-dev
     libhdf5-dev hdf5-tools libyaml-dev libyajl-dev
     libjpeg62-turbo-dev libpng-dev zlib1g-dev
-    libpcre2-dev libunistring-dev libgumbo-dev
+    libpcre2-dev libunistring-dev libgumbo-dev libssl-dev
     libdnnl-dev libopenblas-openmp-dev
     libcairo2-dev fonts-dejavu-core
     python3 python3-h5py python3-numpy

@@ -2,6 +2,7 @@
 
 fctest: timeout=120
 """
+import hashlib
 import json
 import os
 import struct
@@ -98,6 +99,9 @@ with h5py.File("out/store.h5") as f:
     assert f["images/id"][:].tolist() == [11, 5000000000]
     assert f["images/name"][:].tolist() == [b"b.png", b"a.png"]
     assert f["images/width"][:].tolist() == [20, 40] and f["images/height"][:].tolist() == [24, 30]
+    for i, name in enumerate("ba"):
+        with open(f"set/images/{name}.png", "rb") as source:
+            assert bytes(f["images/hash"][i]) == hashlib.sha256(source.read()).digest()[:16]
     assert f["captions/image_offsets"][:].tolist() == [0, 1, 3]
     assert f["captions/text"][1] == b"A dog &amp; a cat."
     # a dog & a cat .

@@ -115,6 +115,8 @@ static void test_store(const char *path)
     FC_CHECK_STR(s->category_names[3], "red star");
     for (int64_t i = 0; i < IMAGES; i++) {
         FC_CHECK_INT(s->image_id[i], i);
+        FC_CHECK(s->image_hash != NULL &&
+                 (i == 0 || memcmp(s->image_hash[i], s->image_hash[i - 1], FC_HASH_BYTES) != 0));
         check_image(s, &o, i);
     }
     for (int64_t c = 0; c < s->captions; c++) {
