@@ -10,14 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void fci_findings_add(fci_findings *f, const char *line)
-{
-    f->count++;
-    if (f->count <= f->limit && f->say != NULL) {
-        f->say(f->ctx, line);
-    }
-}
-
 fc_status fci_store_found(const fc_store *s, const char *fmt, ...)
 {
     char line[2048];
@@ -28,7 +20,7 @@ fc_status fci_store_found(const fc_store *s, const char *fmt, ...)
     if (s->files->findings == NULL) {
         return FC_FAIL(FC_DATA, "%s", line);
     }
-    fci_findings_add(s->files->findings, line);
+    fc_findings_add(s->files->findings, (uint64_t)s->files->findings->count, line);
     return FC_OK;
 }
 
@@ -101,6 +93,17 @@ static fc_status load_offsets(const fc_store *s, const char *path, int64_t want,
                                    (long long)i, (unsigned long long)offsets[i], (long long)limit,
                                    of, s->path, path));
         }
+    }
+    /* Rows that belong to no item do no harm, so that only a check says so. */
+    if (s->files->findings != NULL && offsets[0] != 0) {
+        FC_TRY(fci_store_found(s, "offset 0 is %llu, want 0, in %s:%s",
+                               (unsigned long long)offsets[0], s->path, path));
+    }
+    if (s->files->findings != NULL && offsets[rows - 1] < (uint64_t)limit) {
+        FC_TRY(fci_store_found(
+            s, "the last offset is %llu, %lld rows of %s belong to no item, in %s:%s",
+            (unsigned long long)offsets[rows - 1], (long long)limit - (long long)offsets[rows - 1],
+            of, s->path, path));
     }
     if (items != NULL) {
         *items = rows - 1;
@@ -384,7 +387,7 @@ static fc_status open_locked(fc_store *s)
     return load_categories(s);
 }
 
-fc_status fci_store_open(fc_store **out, const char *path, fci_findings *findings)
+fc_status fci_store_open(fc_store **out, const char *path, fc_findings *findings)
 {
     *out = NULL;
     fc_store *s = fc_alloc(1, sizeof *s);

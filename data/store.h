@@ -64,19 +64,4 @@ FC_NODISCARD fc_status fc_store_check_box(const fc_store *s, int64_t region, int
  * "regions/text". */
 FC_NODISCARD fc_status fc_store_text(fc_store *s, const char *dataset, int64_t index, char **out);
 
-/** Read everything and report each finding as one line through `say`, stopping at `limit`;
- * *findings: how many. `progress` (may be NULL) is called with done and total items. */
-FC_NODISCARD fc_status fc_store_check(fc_store *s, int64_t limit,
-                                      void (*say)(void *ctx, const char *line),
-                                      void (*progress)(void *ctx, int64_t done, int64_t total),
-                                      void *ctx, int64_t *findings);
-
-/** As fc_store_check, for a file that may not even open: wrong offsets, sizes and categories, which
- * fc_store_open refuses, are findings too. Errors: as fc_store_open where datasets are missing or
- * of another type or shape. */
-FC_NODISCARD fc_status fc_store_check_file(const char *path, int64_t limit,
-                                           void (*say)(void *ctx, const char *line),
-                                           void (*progress)(void *ctx, int64_t done, int64_t total),
-                                           void *ctx, int64_t *findings);
-
 #endif

@@ -2,15 +2,9 @@
 #ifndef FC_DATA_STORE_FILES_H
 #define FC_DATA_STORE_FILES_H
 
+#include "data/findings.h"
 #include "data/hdf5_util.h"
 #include "data/store.h"
-
-/* Where findings go while a store is checked: each is said, and reading goes on. */
-typedef struct fci_findings {
-    int64_t limit, count;
-    void (*say)(void *ctx, const char *line);
-    void *ctx;
-} fci_findings;
 
 enum { FCI_STORE_TEXTS = 3 };
 
@@ -22,14 +16,13 @@ struct fci_store_files {
     int64_t items[3];
     const uint64_t *offsets[3];           /* borrowed from the store */
     fci_h5_dataset text[FCI_STORE_TEXTS]; /* opened when first asked for */
-    fci_findings *findings;               /* NULL: the first finding is an error */
+    fc_findings *findings;                /* NULL: the first finding is an error */
 };
 
-/** Open; with findings, what is wrong inside the index arrays is said and not an error. */
-FC_NODISCARD fc_status fci_store_open(fc_store **out, const char *path, fci_findings *findings);
-/** A finding: FC_DATA with this message, or, where findings are collected, said and FC_OK. */
+/** Open; with findings, what is wrong inside the index arrays is noted and not an error. */
+FC_NODISCARD fc_status fci_store_open(fc_store **out, const char *path, fc_findings *findings);
+/** A finding: FC_DATA with this message, or, where findings are collected, noted and FC_OK. */
 FC_NODISCARD fc_status fci_store_found(const fc_store *s, const char *fmt, ...) FC_PRINTF(2, 3);
-void fci_findings_add(fci_findings *f, const char *line);
 /** Item i of offsets as rows [first, first + count) of `of`; checked again, since offsets may be
  *  wrong while a store is being checked. */
 FC_NODISCARD fc_status fci_store_item(const fci_h5_dataset *of, const uint64_t *offsets, int64_t i,
@@ -37,5 +30,14 @@ FC_NODISCARD fc_status fci_store_item(const fci_h5_dataset *of, const uint64_t *
 /** Number of ids of an item. */
 FC_NODISCARD fc_status fci_store_token_count(const fc_store *s, fc_token_set set, int64_t item,
                                              int64_t *count);
+
+/** Ids of item `item` against the vocabulary. */
+FC_NODISCARD fc_status fci_store_check_ids(const fc_store *s, fc_token_set set, int64_t item,
+                                           int vocab, const int32_t *ids, int64_t count);
+/** Whether an item of so many ids may be: FC_DATA says why not. */
+FC_NODISCARD fc_status fci_store_check_count(const fc_store *s, fc_token_set set, int64_t item,
+                                             int64_t count, int max);
+/** Dataset of sentences `slot`, opened at the first call; *out NULL where the store has none. */
+FC_NODISCARD fc_status fci_store_sentences(fc_store *s, int slot, const fci_h5_dataset **out);
 
 #endif

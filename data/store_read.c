@@ -96,6 +96,37 @@ fc_status fci_store_token_count(const fc_store *s, fc_token_set set, int64_t ite
     return fci_store_item(&f->tokens[set], f->offsets[set], item, &first, count);
 }
 
+fc_status fci_store_check_count(const fc_store *s, fc_token_set set, int64_t item, int64_t count,
+                                int max)
+{
+    const char *where = s->files->tokens[set].where;
+    if (count == 0 && set == FC_REGION_TOKENS) {
+        return FC_OK;
+    }
+    if (count < 2) {
+        return FC_FAIL(FC_DATA, "item %lld has %lld ids, it needs a start and an end, in %s",
+                       (long long)item, (long long)count, where);
+    }
+    if (count > max) {
+        return FC_FAIL(FC_DATA, "item %lld has %lld ids, at most %d are allowed, in %s",
+                       (long long)item, (long long)count, max, where);
+    }
+    return FC_OK;
+}
+
+fc_status fci_store_check_ids(const fc_store *s, fc_token_set set, int64_t item, int vocab,
+                              const int32_t *ids, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= vocab) {
+            return FC_FAIL(FC_DATA, "token %lld of item %lld outside vocabulary (%d of %d) in %s",
+                           (long long)i, (long long)item, ids[i], vocab,
+                           s->files->tokens[set].where);
+        }
+    }
+    return FC_OK;
+}
+
 fc_status fc_store_tokens(fc_store *s, fc_token_set set, int64_t item, int vocab, int max,
                           int32_t *ids, int *count)
 {
@@ -103,28 +134,16 @@ fc_status fc_store_tokens(fc_store *s, fc_token_set set, int64_t item, int vocab
     const fci_h5_dataset *d = &s->files->tokens[set];
     *count = 0;
     FC_TRY(fci_store_token_count(s, set, item, &rows));
-    if (rows == 0 && set == FC_REGION_TOKENS) {
+    FC_TRY(fci_store_check_count(s, set, item, rows, max));
+    if (rows == 0) {
         return FC_OK;
-    }
-    if (rows < 2) {
-        return FC_FAIL(FC_DATA, "item %lld has %lld ids, it needs a start and an end, in %s",
-                       (long long)item, (long long)rows, d->where);
-    }
-    if (rows > max) {
-        return FC_FAIL(FC_DATA, "item %lld has %lld ids, at most %d are allowed, in %s",
-                       (long long)item, (long long)rows, max, d->where);
     }
     FC_TRY(fci_store_item(d, s->files->offsets[set], item, &first, &rows));
     fci_h5_lock();
     fc_status status = fci_h5_read(d, first, rows, ids);
     fci_h5_unlock();
     FC_TRY(status);
-    for (int64_t i = 0; i < rows; i++) {
-        if (ids[i] < 0 || ids[i] >= vocab) {
-            return FC_FAIL(FC_DATA, "token %lld of item %lld outside vocabulary (%d of %d) in %s",
-                           (long long)i, (long long)item, ids[i], vocab, d->where);
-        }
-    }
+    FC_TRY(fci_store_check_ids(s, set, item, vocab, ids, rows));
     *count = (int)rows;
     return FC_OK;
 }
@@ -160,31 +179,48 @@ fc_status fc_store_check_box(const fc_store *s, int64_t region, int64_t image)
     return FC_OK;
 }
 
+static const char *const sentences[FCI_STORE_TEXTS] = {"images/name", "captions/text",
+                                                       "regions/text"};
+
 /* Sentences are rare (explain, inspect), so their datasets are opened when first asked for. */
-static fc_status text_locked(fc_store *s, int slot, const char *dataset, int64_t index, char **out)
+static fc_status sentences_locked(fc_store *s, int slot, const fci_h5_dataset **out)
 {
     fci_h5_dataset *d = &s->files->text[slot];
+    *out = NULL;
     if (d->where == NULL) {
         char path[32];
-        snprintf(path, sizeof path, "/%s", dataset);
+        snprintf(path, sizeof path, "/%s", sentences[slot]);
         if (!fci_h5_exists(s->files->file, path)) {
             return FC_OK;
         }
         FC_TRY(fci_h5_open_strings(d, s->files->file, s->path, s->files->file_bytes, path));
     }
-    FC_TRY(fci_h5_read_strings(d, index, 1, out));
+    *out = d;
     return FC_OK;
+}
+
+fc_status fci_store_sentences(fc_store *s, int slot, const fci_h5_dataset **out)
+{
+    fci_h5_lock();
+    fc_status status = sentences_locked(s, slot, out);
+    fci_h5_unlock();
+    return status;
+}
+
+static fc_status text_locked(fc_store *s, int slot, int64_t index, char **out)
+{
+    const fci_h5_dataset *d;
+    FC_TRY(sentences_locked(s, slot, &d));
+    return d == NULL ? FC_OK : fci_h5_read_strings(d, index, 1, out);
 }
 
 fc_status fc_store_text(fc_store *s, const char *dataset, int64_t index, char **out)
 {
-    static const char *const known[FCI_STORE_TEXTS] = {"images/name", "captions/text",
-                                                       "regions/text"};
     *out = NULL;
     for (int slot = 0; slot < FCI_STORE_TEXTS; slot++) {
-        if (strcmp(dataset, known[slot]) == 0) {
+        if (strcmp(dataset, sentences[slot]) == 0) {
             fci_h5_lock();
-            fc_status status = text_locked(s, slot, dataset, index, out);
+            fc_status status = text_locked(s, slot, index, out);
             fci_h5_unlock();
             return status;
         }

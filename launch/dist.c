@@ -80,6 +80,12 @@ int fc_dist_threads(void)
     return omp_get_max_threads();
 }
 
+int fc_dist_cores(void)
+{
+    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN) / fc_comm_local_size(process.comm);
+    return cores > 0 ? cores : 1;
+}
+
 void fc_dist_stop(void)
 {
     fc_comm_destroy(&process.comm);

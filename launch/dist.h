@@ -12,6 +12,9 @@ FC_NODISCARD fc_status fc_dist_start(void);
 fc_comm *fc_dist_comm(void);
 /** Threads of this rank's OpenMP team. */
 int fc_dist_threads(void);
+/** Cores of this host that are this rank's share, at least 1; for threads that are no OpenMP team.
+ */
+int fc_dist_cores(void);
 /** End MPI in good order. All ranks. */
 void fc_dist_stop(void);
 

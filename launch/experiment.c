@@ -239,8 +239,8 @@ void fc_experiment_close(fc_experiment *x)
 
 static int auto_workers(void)
 {
-    int cores = (int)sysconf(_SC_NPROCESSORS_ONLN) / fc_comm_local_size(fc_dist_comm());
-    return cores < 2 ? 1 : cores > 8 ? 8 : cores;
+    int cores = fc_dist_cores();
+    return cores > 8 ? 8 : cores;
 }
 
 fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin)

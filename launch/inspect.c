@@ -1,8 +1,10 @@
 /* `fineclip inspect FILE`: find out what a file is and show what is in it. */
 #include "launch/inspect.h"
 
+#include "core/log.h"
 #include "core/memory.h"
 #include "data/hdf5_util.h"
+#include "launch/dist.h"
 #include "launch/verbs.h"
 
 #include <ctype.h>
@@ -121,22 +123,29 @@ static fc_status detect(const char *path, inspect_fn *out)
                    path, looks_like(bytes, count));
 }
 
-static fc_status inspect_path(fci_inspect_options *options)
+static fc_status detect_path(fci_inspect_options *options, inspect_fn *show, char **inside)
 {
     struct stat info;
-    char *inside = NULL;
     if (stat(options->path, &info) == 0 && S_ISDIR(info.st_mode)) {
-        inside = fc_format("%s/results.h5", options->path);
-        if (stat(inside, &info) != 0) {
-            fc_free(&inside);
+        *inside = fc_format("%s/results.h5", options->path);
+        if (stat(*inside, &info) != 0) {
             return FC_FAIL(FC_NOINPUT, "%s is a folder without results.h5", options->path);
         }
-        options->path = inside;
+        options->path = *inside;
     }
+    return detect(options->path, show);
+}
+
+/* Rank 0 shows; only a store's check is the work of all. */
+static fc_status inspect_path(fci_inspect_options *options)
+{
+    char *inside = NULL;
     inspect_fn show = NULL;
-    fc_status status = detect(options->path, &show);
-    if (status == FC_OK) {
+    fc_status status = fc_dist_agree(detect_path(options, &show, &inside));
+    if (status == FC_OK && show == fci_inspect_store) {
         status = show(options);
+    } else if (status == FC_OK) {
+        status = fc_dist_agree(fc_log_rank() == 0 ? show(options) : FC_OK);
     }
     fc_free(&inside);
     return status;
@@ -147,7 +156,9 @@ fc_status fc_verb_inspect(int argc, char **argv)
     fci_inspect_options options = {0};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
-            fputs(help, stdout);
+            if (fc_log_rank() == 0) {
+                fputs(help, stdout);
+            }
             return FC_OK;
         }
         if (strcmp(argv[i], "--check") == 0) {

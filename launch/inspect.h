@@ -17,6 +17,10 @@ FC_NODISCARD fc_status fci_inspect_store(const fci_inspect_options *options);
 FC_NODISCARD fc_status fci_inspect_results(const fci_inspect_options *options);
 FC_NODISCARD fc_status fci_inspect_weights(const fci_inspect_options *options);
 
+/** Everything that is wrong with a store, at most 100 lines of it on stdout. Collective: every rank
+ * checks its share. FC_DATA: there were findings. */
+FC_NODISCARD fc_status fci_inspect_check(const char *path);
+
 /** "12,345,678" and "1.5 GiB"; static buffers, 8 in turn. */
 const char *fci_text_count(int64_t count);
 const char *fci_text_bytes(int64_t bytes);

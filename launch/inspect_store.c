@@ -1,9 +1,10 @@
 /* `fineclip inspect` on a store: counts and distributions from the index arrays, which are in
  * memory; pictures are read by --check alone. */
+#include "core/log.h"
 #include "core/memory.h"
 #include "data/store.h"
+#include "launch/dist.h"
 #include "launch/inspect.h"
-#include "launch/progress.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,6 @@ enum {
     CATEGORIES_SHOWN = 8,
     TEXT_COLUMNS = 76,
     TOKENS_SHOWN = 12,
-    MOST_FINDINGS = 1000,
 };
 
 typedef struct span {
@@ -280,63 +280,27 @@ static fc_status show(fc_store *s)
     return print_first_captions(s);
 }
 
-typedef struct checking {
-    fc_progress progress;
-    bool begun;
-} checking;
-
-static void say_finding(void *ctx, const char *line)
-{
-    checking *c = ctx;
-    if (c->begun) {
-        fc_progress_hide(&c->progress);
-    }
-    printf("%s\n", line);
-    fflush(stdout);
-}
-
-static void say_progress(void *ctx, int64_t done, int64_t total)
-{
-    checking *c = ctx;
-    if (!c->begun) {
-        c->begun = true;
-        fc_progress_begin(&c->progress, "check", 0, total, 0);
-    }
-    fc_progress_step(&c->progress, done, NULL);
-}
-
-static fc_status check(const char *path)
-{
-    checking c = {.begun = false};
-    int64_t findings = 0;
-    printf("\n");
-    fc_status status =
-        fc_store_check_file(path, MOST_FINDINGS, say_finding, say_progress, &c, &findings);
-    if (c.begun) {
-        fc_progress_end(&c.progress);
-    }
-    FC_TRY(status);
-    if (findings > 0) {
-        return FC_FAIL(FC_DATA, "%s: %lld finding%s%s", path, (long long)findings,
-                       findings == 1 ? "" : "s",
-                       findings >= MOST_FINDINGS ? "; the check stopped there" : "");
-    }
-    printf("checked: no findings\n");
-    return FC_OK;
-}
-
 fc_status fci_inspect_store(const fci_inspect_options *options)
 {
     fc_store *s = NULL;
-    fc_status opened = fc_store_open(&s, options->path), status = opened;
-    if (opened == FC_OK) {
-        status = show(s);
+    fc_status status = FC_OK;
+    if (fc_log_rank() == 0) {
+        status = fc_store_open(&s, options->path);
+        if (status == FC_OK) {
+            status = show(s);
+        }
+        fc_store_close(&s);
     }
-    fc_store_close(&s);
+    status = fc_dist_agree(status);
     if (!options->check || (status != FC_OK && status != FC_DATA)) {
         return status;
     }
     /* What cannot be shown can still be checked, which finds everything and not the first only. */
-    FC_TRY(check(options->path));
-    return opened == FC_OK ? status : fc_store_open(&s, options->path);
+    char *message = fc_strdup(fc_error_message());
+    fc_status checked = fci_inspect_check(options->path);
+    if (checked == FC_OK && status != FC_OK) {
+        fc_error_set(message, "");
+    }
+    fc_free(&message);
+    return checked == FC_OK ? status : checked;
 }

@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "data/hdf5_util.h"
+#include "data/store_check.h"
 #include "data/store_writer.h"
 #include "tests/check.h"
 
@@ -151,6 +152,21 @@ static inline void make_store(const char *path, const maker *m)
     }
     FC_CHECK_OK(fc_store_writer_finish(w));
     fc_store_writer_destroy(&w);
+}
+
+/* ---- Checking ---- */
+
+/* Findings in a store, on one thread. */
+static inline int64_t check_store(const char *path)
+{
+    fc_findings found = {.limit = 10};
+    FC_CHECK_OK(fc_store_check(&found, path, &(fc_store_check_options){.parts = 1, .threads = 1}));
+    int64_t count = found.count;
+    for (int64_t i = 0; i < found.kept; i++) {
+        printf("  %s\n", found.list[i].line);
+    }
+    fc_findings_fini(&found);
+    return count;
 }
 
 /* ---- Damage ---- */

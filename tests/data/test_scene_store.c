@@ -4,6 +4,7 @@
 #include "core/memory.h"
 #include "data/scene_parts.h"
 #include "data/store.h"
+#include "data/store_check.h"
 #include "tests/check.h"
 
 #include <math.h>
@@ -90,12 +91,6 @@ static void check_image(fc_store *s, const fc_scene_options *o, int64_t i)
     fc_picture_free(&read);
 }
 
-static void say(void *ctx, const char *line)
-{
-    (void)ctx;
-    fc_check_true(false, __FILE__, __LINE__, "%s", line);
-}
-
 static void test_store(const char *path)
 {
     fc_scene_options o = options();
@@ -122,9 +117,10 @@ static void test_store(const char *path)
     for (int64_t c = 0; c < s->captions; c++) {
         check_row(s, FC_CAPTION_TOKENS, "captions/text", c);
     }
-    int64_t findings = -1;
-    FC_CHECK_OK(fc_store_check(s, 10, say, NULL, NULL, &findings));
-    FC_CHECK_INT(findings, 0);
+    fc_findings found = {.limit = 10};
+    FC_CHECK_OK(fc_store_check(&found, path, &(fc_store_check_options){.parts = 1, .threads = 1}));
+    FC_CHECK_INT(found.count, 0);
+    fc_findings_fini(&found);
     fc_store_close(&s);
 }
 

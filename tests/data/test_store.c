@@ -114,9 +114,7 @@ static void round_trip(const maker *m)
             check_row(s, FC_PROMPT_TOKENS, (int64_t)s->category_offsets[k] + p, 10 * k + p, false);
         }
     }
-    int64_t findings = -1;
-    FC_CHECK_OK(fc_store_check(s, 10, NULL, NULL, NULL, &findings));
-    FC_CHECK_INT(findings, 0);
+    FC_CHECK_INT(check_store(s->path), 0);
     fc_store_close(&s);
     FC_CHECK(s == NULL);
 }
@@ -242,9 +240,7 @@ static void golden(const char *name, int64_t images, int64_t regions, int64_t ca
     FC_CHECK_INT(s->regions, regions);
     FC_CHECK_INT(s->categories, categories);
     FC_CHECK(s->created == NULL && s->source == NULL && s->has_crops && s->has_score);
-    int64_t findings = -1;
-    FC_CHECK_OK(fc_store_check(s, 10, NULL, NULL, NULL, &findings));
-    FC_CHECK_INT(findings, 0);
+    FC_CHECK_INT(check_store(s->path), 0);
     fc_store_close(&s);
 }
 
@@ -252,15 +248,16 @@ static void golden(const char *name, int64_t images, int64_t regions, int64_t ca
 static int read_for_script(const char *path)
 {
     fc_store *s;
-    int64_t findings = -1;
-    if (fc_store_open(&s, path) != FC_OK ||
-        fc_store_check(s, 10, NULL, NULL, NULL, &findings) != FC_OK) {
+    fc_findings findings = {.limit = 10};
+    fc_store_check_options all = {.parts = 1, .threads = 2};
+    if (fc_store_open(&s, path) != FC_OK || fc_store_check(&findings, path, &all) != FC_OK) {
         printf("error=%s\n", fc_error_message());
         return 1;
     }
     printf("images=%lld\ncaptions=%lld\nregions=%lld\nprompts=%lld\nfindings=%lld\n",
            (long long)s->images, (long long)s->captions, (long long)s->regions,
-           (long long)s->prompts, (long long)findings);
+           (long long)s->prompts, (long long)findings.count);
+    fc_findings_fini(&findings);
     printf("tokenizer=%s\nsource=%s\n", s->tokenizer == NULL ? "" : s->tokenizer,
            s->source == NULL ? "" : s->source);
     for (int64_t k = 0; k < s->categories; k++) {

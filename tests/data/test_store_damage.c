@@ -189,23 +189,39 @@ static void bad_items(void)
     fc_store_close(&s);
 }
 
-typedef struct lines {
-    int64_t count;
-    char text[4096];
-} lines;
-
-static void keep(void *ctx, const char *line)
-{
-    lines *l = ctx;
-    l->count++;
-    size_t used = strlen(l->text);
-    snprintf(l->text + used, sizeof l->text - used, "%s\n", line);
-}
-
 static void progressed(void *ctx, int64_t done, int64_t total)
 {
     (void)ctx;
     FC_CHECK(done <= total);
+}
+
+static void expect(const fc_findings *found, const char *part)
+{
+    bool there = false;
+    for (int64_t i = 0; i < found->kept; i++) {
+        there = there || strstr(found->list[i].line, part) != NULL;
+    }
+    fc_check_true(there, __FILE__, __LINE__, "no finding '%s'", part);
+}
+
+/* Threads and parts find the same, in the same order. */
+static void same_in_parts(const char *path, const fc_findings *want)
+{
+    for (int parts = 1; parts <= 5; parts++) {
+        fc_findings all = {.limit = want->limit};
+        for (int part = parts - 1; part >= 0; part--) {
+            fc_findings found = {.limit = want->limit};
+            fc_store_check_options o = {.part = part, .parts = parts, .threads = 1 + part % 3};
+            FC_CHECK_OK(fc_store_check(&found, path, &o));
+            fc_findings_merge(&all, &found);
+        }
+        fc_findings_settle(&all);
+        FC_CHECK_INT(all.count, want->count);
+        for (int64_t i = 0; FC_CHECK_INT(all.kept, want->kept) && i < all.kept; i++) {
+            FC_CHECK_STR(all.list[i].line, want->list[i].line);
+        }
+        fc_findings_fini(&all);
+    }
 }
 
 static void check_finds_all(void)
@@ -222,22 +238,26 @@ static void check_finds_all(void)
     poke(path, "/regions/crop_width", 2, 9);
     poke(path, "/categories/prompt_offsets", 4, 1e6); /* item 3 ends past the end */
     poke(path, "/regions/offsets", 20, 1);
-    lines found = {0};
-    int64_t count = -1;
-    FC_CHECK_OK(fc_store_check_file(path, 100, keep, progressed, &found, &count));
-    FC_CHECK_INT(found.count, count);
-    FC_CHECK(count >= 8 && count < 20);
+    fc_findings found = {.limit = 100}, few = {.limit = 2}, none = {.limit = 100};
+    fc_store_check_options one = {.parts = 1, .threads = 1, .progress = progressed};
+    FC_CHECK_OK(fc_store_check(&found, path, &one));
+    FC_CHECK_INT(found.count, found.kept);
+    FC_CHECK(found.count >= 8 && found.count < 20);
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        fc_check_true(strstr(found.text, wanted[i]) != NULL, __FILE__, __LINE__, "no '%s' in\n%s",
-                      wanted[i], found.text);
+        expect(&found, wanted[i]);
     }
-    lines few = {0};
-    FC_CHECK_OK(fc_store_check_file(path, 2, keep, NULL, &few, &count));
-    FC_CHECK_INT(few.count, 2);
-    lines none = {0};
-    FC_CHECK_OK(fc_store_check_file(whole, 100, keep, progressed, &none, &count));
+    FC_CHECK_OK(fc_store_check(&few, path, &one));
+    FC_CHECK_INT(few.count, found.count); /* all are counted, the first are kept */
+    if (FC_CHECK_INT(few.kept, 2)) {
+        FC_CHECK_STR(few.list[0].line, found.list[0].line);
+        FC_CHECK_STR(few.list[1].line, found.list[1].line);
+    }
+    same_in_parts(path, &found);
+    FC_CHECK_OK(fc_store_check(&none, whole, &one));
     FC_CHECK_INT(none.count, 0);
-    FC_CHECK_INT(count, 0);
+    fc_findings_fini(&found);
+    fc_findings_fini(&few);
+    fc_findings_fini(&none);
 }
 
 /* What may be absent, dataset by dataset. */

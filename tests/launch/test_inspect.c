@@ -2,6 +2,7 @@
 #include "core/memory.h"
 #include "core/safetensors.h"
 #include "data/store_writer.h"
+#include "launch/dist.h"
 #include "launch/inspect.h"
 #include "launch/results.h"
 #include "launch/verbs.h"
@@ -262,10 +263,12 @@ static void test_texts(void)
 
 int main(void)
 {
+    FC_CHECK_OK(fc_dist_start());
     test_unknown();
     test_weights();
     test_results();
     test_store();
     test_texts();
+    fc_dist_stop();
     return fc_check_end();
 }
