@@ -219,6 +219,21 @@ static fc_status look_at_pictures(worker *w, const stage *st, int64_t first, int
     return FC_OK;
 }
 
+/* Whether the hash belongs to the picture only its source can tell; that it was filled in shows. */
+static fc_status look_at_hashes(worker *w, const stage *st, int64_t first, int64_t end)
+{
+    static const uint8_t none[FC_HASH_BYTES];
+    const fc_store *s = w->check->store;
+    for (int64_t i = first; i < end; i++) {
+        if (memcmp(s->image_hash[i], none, sizeof none) == 0) {
+            FC_TRY(note(w, st, i, 0,
+                        FC_FAIL(FC_DATA, "hash %lld is all zeros in %s:/images/hash", (long long)i,
+                                s->path)));
+        }
+    }
+    return FC_OK;
+}
+
 static fc_status look_at_crops(worker *w, const stage *st, int64_t first, int64_t end)
 {
     fc_store *s = w->check->store;
@@ -319,6 +334,7 @@ static fc_status plan(check *c)
     for (int slot = 0; slot < FCI_STORE_TEXTS; slot++) {
         add_stage(c, texts[slot], 4096, 4, slot, look_at_sentences);
     }
+    add_stage(c, s->image_hash == NULL ? 0 : s->images, 65536, 1, 0, look_at_hashes);
     add_stage(c, s->images, 16, 80, 0, look_at_pictures);
     add_stage(c, s->has_crops ? s->regions : 0, 64, 64, 0, look_at_crops);
     return FC_OK;
