@@ -68,6 +68,14 @@ typedef struct fci_attention_args {
     fci_out dk, dv; /* rows k_stride apart */
 } fci_attention_args;
 
+/* rows <- rows + rows E for every sequence: E (queries,keys) is the mean over heads of max(0, A *
+ * G), A the weights after softmax, G the gradient by them, <dy, v>. */
+typedef struct fci_attention_relevance_args {
+    const fci_attention_args *attention; /* with y, lse and dy as on the way back */
+    const int64_t *query; /* (S) key that a sequence's first query stands for; NULL: its first */
+    double *rows;         /* sum of keys, packed as k is */
+} fci_attention_relevance_args;
+
 /* Indices are within bounds (the op checked). */
 typedef struct fci_gather_rows_args {
     int64_t rows, cols, count; /* rows of x, D, rows of y */

@@ -49,6 +49,21 @@ fc_tensor *fc_attention(fc_tape *tape, fc_tensor *qkv, const fc_attention_spec *
 fc_tensor *fc_attention_cross(fc_tape *tape, fc_tensor *q, fc_tensor *k, fc_tensor *v,
                               const fc_attention_spec *spec);
 
+/* Relevance of tokens (GAE; Chefer et al., ICCV 2021), one row of the relevance matrix R = (I +
+ * E_l)
+ * ... (I + E_1) a sequence. While a tape carries one (fc_tape_set_relevance), attention is where
+ * gradients are wanted, though every parameter may be frozen; and going back through attention,
+ * rows <- rows + rows E, with E (queries, keys) the mean over heads of max(0, A * G), A the weights
+ * after softmax and G the gradient of what is differentiated by them. The last attention comes
+ * first, so that no matrix is ever formed. */
+struct fc_relevance {
+    int64_t sequences;
+    const int64_t *offsets; /* (S+1) rows of sequence s begin at offsets[s]: the attentions' keys */
+    const int64_t *query;   /* (S) token of the sequence whose row it is, from 0 */
+    double *rows;           /* offsets[S] values; begin as 1 at query and 0 elsewhere */
+    int left;               /* attentions still to take part; the others are passed over */
+};
+
 /** y (n,D): row i is x[index[i]]. Indices copied, may repeat. */
 fc_tensor *fc_gather_rows(fc_tape *tape, fc_tensor *x, const int64_t *index, int64_t n);
 /** y (Ta+Tb,D). Either may have 0 rows. */

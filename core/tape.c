@@ -37,6 +37,7 @@ struct fc_tape {
     buffer *buffers;
     int buffer_count, buffer_capacity;
     double flops;
+    fc_relevance *relevance;
     fc_status status;
     char scope[SCOPE_BYTES];
     char message[MESSAGE_BYTES];
@@ -100,6 +101,16 @@ bool fc_tape_record(fc_tape *tape, bool on)
 bool fc_tape_recording(const fc_tape *tape)
 {
     return tape->recording;
+}
+
+void fc_tape_set_relevance(fc_tape *tape, fc_relevance *relevance)
+{
+    tape->relevance = relevance;
+}
+
+fc_relevance *fc_tape_relevance(const fc_tape *tape)
+{
+    return tape->relevance;
 }
 
 void fc_tape_push(fc_tape *tape, const char *fmt, ...)

@@ -11,6 +11,7 @@
 #include "core/tensor.h"
 
 typedef struct fc_tape fc_tape;
+typedef struct fc_relevance fc_relevance;
 
 fc_tape *fc_tape_create(fc_dtype dtype);
 void fc_tape_destroy(fc_tape **tape);
@@ -27,6 +28,10 @@ bool fc_tape_recording(const fc_tape *tape);
  * was pushed. */
 void fc_tape_push(fc_tape *tape, const char *fmt, ...) FC_PRINTF(2, 3);
 void fc_tape_pop(fc_tape *tape);
+
+/** Relevance to carry back through attention (core/op.h); NULL: none. Borrowed while it is set. */
+void fc_tape_set_relevance(fc_tape *tape, fc_relevance *relevance);
+fc_relevance *fc_tape_relevance(const fc_tape *tape);
 
 /** New tensor in step memory, uninitialised. NULL after a failure. */
 fc_tensor *fc_tape_tensor(fc_tape *tape, int ndim, const int64_t *shape, bool needs_grad);

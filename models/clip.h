@@ -79,6 +79,13 @@ FC_NODISCARD fc_status fc_clip_vision(const fc_clip *m, fc_tape *tape, const fc_
 fc_tensor *fc_clip_text(const fc_clip *m, fc_tape *tape, int64_t rows, const int32_t *tokens,
                         const int64_t *offsets, bool recompute);
 
+/** Features of every token of one row up to its end token, each as the row's own is taken from the
+ * last: final norm and projection.
+ *  return   (tokens, D), not normalised, without gradient; step memory; NULL after a failure
+ *  Errors   FC_DATA as fc_clip_text */
+fc_tensor *fc_clip_text_tokens(const fc_clip *m, fc_tape *tape, const int32_t *tokens,
+                               int64_t count);
+
 /** Box features: RoIAlign of normalised dense features to 1x1, then unit length.
  *  dense   (pictures * grid^2, D)
  *  boxes   (n, 4) x0 y0 x1 y1 as fractions of width and height; copied, no gradient

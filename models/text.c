@@ -170,8 +170,9 @@ static fc_tensor *last_block(const fc_clip *m, fc_tape *tape, const packed *p, f
     return fc_project(tape, fci_norm(tape, y, t->ln_final, NORM_EPS), t->text_projection);
 }
 
-static fc_tensor *run(const fc_clip *m, fc_tape *tape, int64_t rows, const packed *p,
-                      bool recompute)
+/* Through the first `blocks` blocks: (T,W). */
+static fc_tensor *trunk(const fc_clip *m, fc_tape *tape, const packed *p, int blocks,
+                        bool recompute)
 {
     const fci_text *t = m->text;
     fc_attention_spec spec = {.heads = m->config.text.heads,
@@ -180,7 +181,13 @@ static fc_tensor *run(const fc_clip *m, fc_tape *tape, int64_t rows, const packe
                               .causal = true};
     fc_tensor *x = fc_embed(tape, t->token_embedding, t->positions, p->ids, p->positions,
                             p->offsets[p->unique]);
-    x = fci_run_blocks(m, tape, block, m->config.text.layers - 1, &spec, x, recompute);
+    return fci_run_blocks(m, tape, block, blocks, &spec, x, recompute);
+}
+
+static fc_tensor *run(const fc_clip *m, fc_tape *tape, int64_t rows, const packed *p,
+                      bool recompute)
+{
+    fc_tensor *x = trunk(m, tape, p, m->config.text.layers - 1, recompute);
     fc_tensor *y = last_block(m, tape, p, x);
     return p->unique == rows ? y : fc_gather_rows(tape, y, p->which, rows);
 }
@@ -191,7 +198,7 @@ fc_tensor *fc_clip_text(const fc_clip *m, fc_tape *tape, int64_t rows, const int
     bool recording = fc_tape_recording(tape);
     fc_tensor *features = NULL;
     packed p;
-    if (m->freeze & FC_FREEZE_TEXT) {
+    if ((m->freeze & FC_FREEZE_TEXT) && fc_tape_relevance(tape) == NULL) {
         (void)fc_tape_record(tape, false);
     }
     fc_tape_push(tape, "text");
@@ -200,6 +207,26 @@ fc_tensor *fc_clip_text(const fc_clip *m, fc_tape *tape, int64_t rows, const int
                       (long long)rows);
     } else if (pack(&p, m, tape, rows, tokens, offsets)) {
         features = run(m, tape, rows, &p, recompute);
+    }
+    fc_tape_pop(tape);
+    (void)fc_tape_record(tape, recording);
+    return features;
+}
+
+fc_tensor *fc_clip_text_tokens(const fc_clip *m, fc_tape *tape, const int32_t *tokens,
+                               int64_t count)
+{
+    const fci_text *t = m->text;
+    const int64_t offsets[2] = {0, count};
+    fc_tensor *features = NULL;
+    packed p;
+    bool recording = fc_tape_record(tape, false);
+    fc_tape_push(tape, "text");
+    if (fc_tape_dtype(tape) != m->params->dtype) {
+        fci_tape_fail(tape, FC_BUG, "the tape's type is not the model's");
+    } else if (pack(&p, m, tape, 1, tokens, offsets)) {
+        fc_tensor *x = trunk(m, tape, &p, m->config.text.layers, false);
+        features = fc_project(tape, fci_norm(tape, x, t->ln_final, NORM_EPS), t->text_projection);
     }
     fc_tape_pop(tape);
     (void)fc_tape_record(tape, recording);

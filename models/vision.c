@@ -165,7 +165,7 @@ fc_status fc_clip_vision(const fc_clip *m, fc_tape *tape, const fc_pixels *pixel
     int64_t sequences = pixels->count[0] + (pixels->planes == NULL ? pixels->count[1] : 0);
     bool recording = fc_tape_recording(tape);
     *cls = *dense = NULL;
-    if (m->freeze & FC_FREEZE_IMAGE) {
+    if ((m->freeze & FC_FREEZE_IMAGE) && fc_tape_relevance(tape) == NULL) {
         (void)fc_tape_record(tape, false);
     }
     fc_tape_push(tape, "visual");

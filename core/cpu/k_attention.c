@@ -330,3 +330,57 @@ void FC_FN(attention_bwd)(const fci_attention_args *a, fc_arena *scratch)
         backward(&h);
     }
 }
+
+/* One head's part of a sequence: out[key] += share rows[query] max(0, A G). */
+static void add_relevance(const head *h, const double *rows, double share, double *restrict out)
+{
+    const fci_attention_args *a = h->a;
+    const int64_t width = a->head_width, stride = width * a->heads, ld = score_stride(h->keys);
+    const real *v = (const real *)a->v + h->first_k * a->k_stride + h->column;
+    for (int64_t begin = 0; begin < h->queries; begin += h->tile) {
+        const int64_t n = h->queries - begin < h->tile ? h->queries - begin : h->tile;
+        const int64_t keys = visible(h, begin + n), at = (h->first_q + begin) * stride;
+        const real *lse = (const real *)a->lse + (h->first_q + begin) * a->heads + h->index;
+        fci_gemm(false, true, n, keys, width, 1, h->q + begin * width, width, h->k, width, 0,
+                 h->scores, ld);
+        fci_gemm(false, true, n, keys, width, 1, (const real *)a->dy + at + h->column, stride, v,
+                 a->k_stride, 0, h->slopes, ld);
+        for (int64_t r = 0; r < n; r++) {
+            const real *restrict s = h->scores + r * ld, *restrict g = h->slopes + r * ld;
+            const double weight = share * rows[begin + r];
+            const int64_t valid = visible(h, begin + r + 1);
+            for (int64_t j = 0; j < valid; j++) {
+                const real e = fci_exp(s[j] - lse[r * a->heads]) * g[j];
+                out[j] += weight * (double)(e > 0 ? e : 0);
+            }
+        }
+    }
+}
+
+void FC_FN(attention_relevance_fwd)(const fci_attention_relevance_args *args, fc_arena *scratch)
+{
+    const fci_attention_args *a = args->attention;
+    const span most = longest(a);
+    const int64_t size = scratch_reals(a, most, true);
+    const int64_t numbers = padded(most.queries + most.keys);
+    real *all = fci_reals(scratch, size * omp_get_max_threads());
+    double *sums =
+        fc_arena_alloc(scratch, (size_t)(numbers * omp_get_max_threads()) * sizeof *sums);
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t s = 0; s < a->sequences; s++) {
+        double *in = sums + numbers * omp_get_thread_num(), *out = in + most.queries;
+        const int64_t queries = a->q_offsets[s + 1] - a->q_offsets[s];
+        const int64_t keys = a->k_offsets[s + 1] - a->k_offsets[s];
+        double *rows = args->rows + a->k_offsets[s];
+        memcpy(in, rows + (args->query != NULL ? args->query[s] : 0), (size_t)queries * sizeof *in);
+        memset(out, 0, (size_t)keys * sizeof *out);
+        for (int64_t h = 0; h < a->heads; h++) {
+            const head one =
+                open_head(a, s * a->heads + h, most, all + size * omp_get_thread_num());
+            add_relevance(&one, in, 1.0 / a->heads, out);
+        }
+        for (int64_t k = 0; k < keys; k++) {
+            rows[k] += out[k];
+        }
+    }
+}

@@ -18,11 +18,33 @@ static void *fused_part(const fc_tensor *qkv, void *base, int part)
     return (char *)base + (size_t)(part * (qkv->cols / 3)) * fc_dtype_bytes(qkv->dtype);
 }
 
+/* Gradients are wanted here for the relevance of what is attended to, if for nothing else. */
+static bool is_explained(const fc_tape *tape)
+{
+    return fc_tape_recording(tape) && fc_tape_relevance(tape) != NULL;
+}
+
+/* query: NULL where a sequence's first query is its first key. */
+static void carry_relevance(fc_tape *tape, const fci_attention_args *args, const int64_t *query)
+{
+    fc_relevance *r = fc_tape_relevance(tape);
+    if (r == NULL || r->left == 0) {
+        return;
+    }
+    FC_ASSERT(r->sequences == args->sequences);
+    FC_ASSERT(
+        memcmp(r->offsets, args->k_offsets, (size_t)(r->sequences + 1) * sizeof *r->offsets) == 0);
+    r->left--;
+    fci_attention_relevance_args carried = {.attention = args, .query = query, .rows = r->rows};
+    FCI_RUN(tape, attention_relevance_fwd, &carried);
+}
+
 static void self_backward(fc_tape *tape, void *ctx)
 {
     attention_ctx *c = ctx;
-    const fci_out out = fci_op_grad(tape, c->qkv);
     c->args.dy = c->y->grad;
+    carry_relevance(tape, &c->args, NULL);
+    const fci_out out = fci_op_grad(tape, c->qkv);
     c->args.dq = out;
     c->args.dk = (fci_out){fused_part(c->qkv, out.at, 1), out.add};
     c->args.dv = (fci_out){fused_part(c->qkv, out.at, 2), out.add};
@@ -34,6 +56,8 @@ static void cross_backward(fc_tape *tape, void *ctx)
 {
     attention_ctx *c = ctx;
     c->args.dy = c->y->grad;
+    carry_relevance(tape, &c->args,
+                    fc_tape_relevance(tape) == NULL ? NULL : fc_tape_relevance(tape)->query);
     c->args.dq = fci_op_grad(tape, c->q);
     c->args.dk = fci_op_grad(tape, c->k);
     c->args.dv = fci_op_grad(tape, c->v);
@@ -122,7 +146,7 @@ fc_tensor *fc_attention(fc_tape *tape, fc_tensor *qkv, const fc_attention_spec *
                                .rope_q = true};
     double flops;
     fc_tensor *y = attend(tape, spec, qkv->rows, qkv->rows, qkv->cols / 3,
-                          fci_needs_grad(tape, 1, &qkv), &args, &flops);
+                          fci_needs_grad(tape, 1, &qkv) || is_explained(tape), &args, &flops);
     if (y == NULL) {
         return NULL;
     }
@@ -149,8 +173,8 @@ fc_tensor *fc_attention_cross(fc_tape *tape, fc_tensor *q, fc_tensor *k, fc_tens
     fci_attention_args args = {
         .q = q->data, .k = k->data, .v = v->data, .q_stride = q->cols, .k_stride = k->cols};
     double flops;
-    fc_tensor *y = attend(tape, spec, q->rows, k->rows, q->cols, fci_needs_grad(tape, 3, inputs),
-                          &args, &flops);
+    fc_tensor *y = attend(tape, spec, q->rows, k->rows, q->cols,
+                          fci_needs_grad(tape, 3, inputs) || is_explained(tape), &args, &flops);
     if (y == NULL) {
         return NULL;
     }
