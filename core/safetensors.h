@@ -49,7 +49,17 @@ const char *fc_safetensors_metadata(const fc_safetensors *st, const char *key);
 FC_NODISCARD fc_status fc_safetensors_read_f32(const fc_st_tensor *t, float *out);
 FC_NODISCARD fc_status fc_safetensors_read_f64(const fc_st_tensor *t, double *out);
 
-/** Write a file as PATH.partial, fsync, rename. metadata: key, value, ... NULL (may be NULL). */
+/** What fc_safetensors_write puts beside the caller's metadata. */
+#define FC_ST_SUM_KEY "content_crc32"
+enum { FC_ST_SUM_BYTES = 16 };
+/** The checksum of the content agrees with the file's own, or there is none. Reads everything.
+ * FC_DATA: damaged. */
+FC_NODISCARD fc_status fc_safetensors_verify(const fc_safetensors *st);
+void fci_safetensors_sum(char text[FC_ST_SUM_BYTES], int count, const fc_st_tensor *tensors,
+                         const char *const *metadata);
+
+/** Write a file as PATH.partial, fsync, rename. metadata: key, value, ... NULL (may be NULL); a
+ * checksum of it and of all tensors is added. */
 FC_NODISCARD fc_status fc_safetensors_write(const char *path, int count,
                                             const fc_st_tensor *tensors,
                                             const char *const *metadata);

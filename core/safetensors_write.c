@@ -62,21 +62,29 @@ static fc_status check_tensors(const char *path, int count, const fc_st_tensor *
     return status;
 }
 
+static fc_status emit_metadata(yajl_gen json, const char *path, const char *const *metadata,
+                               const char *sum)
+{
+    emit_text(json, "__metadata__");
+    yajl_gen_map_open(json);
+    for (int i = 0; metadata != NULL && metadata[i] != NULL; i += 2) {
+        if (!emit_text(json, metadata[i]) || !emit_text(json, metadata[i + 1])) {
+            return FC_FAIL(FC_DATA, "writing %s: metadata '%s' is not UTF-8", path, metadata[i]);
+        }
+    }
+    emit_text(json, FC_ST_SUM_KEY);
+    emit_text(json, sum);
+    yajl_gen_map_close(json);
+    return FC_OK;
+}
+
 static fc_status emit_header(yajl_gen json, const char *path, int count,
                              const fc_st_tensor *tensors, const char *const *metadata)
 {
+    char sum[FC_ST_SUM_BYTES];
+    fci_safetensors_sum(sum, count, tensors, metadata);
     yajl_gen_map_open(json);
-    if (metadata != NULL && metadata[0] != NULL) {
-        emit_text(json, "__metadata__");
-        yajl_gen_map_open(json);
-        for (int i = 0; metadata[i] != NULL && metadata[i + 1] != NULL; i += 2) {
-            if (!emit_text(json, metadata[i]) || !emit_text(json, metadata[i + 1])) {
-                return FC_FAIL(FC_DATA, "writing %s: metadata '%s' is not UTF-8", path,
-                               metadata[i]);
-            }
-        }
-        yajl_gen_map_close(json);
-    }
+    FC_TRY(emit_metadata(json, path, metadata, sum));
     int64_t at = 0;
     for (int i = 0; i < count; i++) {
         const fc_st_tensor *t = &tensors[i];

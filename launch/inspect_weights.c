@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_LINES = 48, MOST_METADATA = 12, VALUE_COLUMNS = 72 };
+enum { MOST_LINES = 48, MOST_METADATA = 24, VALUE_COLUMNS = 72 };
 
 /* Tensors of one name pattern, dtype and shape. */
 typedef struct kind {
@@ -175,7 +175,10 @@ fc_status fci_inspect_weights(const fci_inspect_options *options)
     FC_TRY(fc_safetensors_open(&st, options->path));
     print_head(st);
     print_tensors(st, options->all);
-    fc_status status = options->check ? check_values(st) : FC_OK;
+    fc_status status = options->check ? fc_safetensors_verify(st) : FC_OK;
+    if (status == FC_OK && options->check) {
+        status = check_values(st);
+    }
     fc_safetensors_close(&st);
     return status;
 }

@@ -200,7 +200,10 @@ fc_status fc_clip_load(fc_clip *m, const char *path)
     fc_safetensors *st;
     FC_TRY(fc_safetensors_open(&st, path));
     const fc_st_tensor **source = fc_alloc((size_t)m->params->count, sizeof *source);
-    fc_status status = load_open(m, st, source);
+    fc_status status = fc_safetensors_verify(st);
+    if (status == FC_OK) {
+        status = load_open(m, st, source);
+    }
     fc_free(&source);
     fc_safetensors_close(&st);
     FC_TRY(status);
