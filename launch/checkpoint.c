@@ -2,7 +2,7 @@
 
 #include "core/log.h"
 #include "core/memory.h"
-#include "core/safetensors.h"
+#include "launch/checkpoint_internal.h"
 #include "launch/dist.h"
 
 #include <dirent.h>
@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <zlib.h>
 
 #define STATE_PREFIX "state_"
 #define SUFFIX ".safetensors"
@@ -33,99 +31,6 @@ fc_status fc_checkpoint_save_model(const char *folder, const fc_clip *model, int
 }
 
 /* ---- States ---- */
-
-/* The tensors of a state: parameters and moments by name, and how often each was updated. Data
- * points into the model, into m and v (params->grad_total each) and into steps. */
-typedef struct state_list {
-    int count;
-    fc_st_tensor *tensors;
-    char **names;
-} state_list;
-
-static void list_add(state_list *list, char *name, fc_st_dtype dtype, int ndim,
-                     const int64_t *shape, void *data)
-{
-    fc_st_tensor *t = &list->tensors[list->count];
-    *t = (fc_st_tensor){.name = name, .dtype = dtype, .ndim = ndim, .count = 1, .data = data};
-    for (int i = 0; i < ndim; i++) {
-        t->shape[i] = shape[i];
-        t->count *= shape[i];
-    }
-    list->names[list->count++] = name;
-}
-
-static state_list list_state(const fc_params *p, void *m, void *v, int64_t *steps)
-{
-    state_list list = {0};
-    size_t most = 3 * (size_t)p->count + 1, bytes = fc_dtype_bytes(p->dtype);
-    list.tensors = fc_alloc(most, sizeof *list.tensors);
-    list.names = fc_alloc(most, sizeof *list.names);
-    fc_st_dtype dtype = p->dtype == FC_F64 ? FC_ST_F64 : FC_ST_F32;
-    for (int i = 0; i < p->count; i++) {
-        const fc_param *item = &p->items[i];
-        if (item->name == NULL) {
-            continue;
-        }
-        list_add(&list, fc_format("model.%s", item->name), dtype, item->ndim, item->shape,
-                 fc_param_data(p, i));
-        if (item->trainable) {
-            size_t at = (size_t)item->grad_offset * bytes;
-            list_add(&list, fc_format("m.%s", item->name), dtype, item->ndim, item->shape,
-                     (char *)m + at);
-            list_add(&list, fc_format("v.%s", item->name), dtype, item->ndim, item->shape,
-                     (char *)v + at);
-        }
-    }
-    int64_t count = p->count;
-    list_add(&list, fc_strdup("updates"), FC_ST_I64, 1, &count, steps);
-    return list;
-}
-
-static void list_free(state_list *list)
-{
-    for (int i = 0; i < list->count; i++) {
-        fc_free(&list->names[i]);
-    }
-    fc_free(&list->names);
-    fc_free(&list->tensors);
-}
-
-static void checksum_text(int count, const fc_st_tensor *tensors, char text[16])
-{
-    uLong sum = crc32_z(0, NULL, 0);
-    for (int i = 0; i < count; i++) {
-        sum = crc32_z(sum, tensors[i].data,
-                      (size_t)tensors[i].count * (size_t)fc_st_dtype_bytes(tensors[i].dtype));
-    }
-    snprintf(text, 16, "%08lx", sum);
-}
-
-static fc_status write_state(const char *path, const state_list *list,
-                             const fc_checkpoint_position *position)
-{
-    char step[32], batch[32], epoch[40], seconds[40], sum[16];
-    snprintf(step, sizeof step, "%lld", (long long)position->step);
-    snprintf(batch, sizeof batch, "%lld", (long long)position->global_batch);
-    snprintf(epoch, sizeof epoch, "%.17g", position->epoch);
-    snprintf(seconds, sizeof seconds, "%.17g", position->epoch_seconds);
-    checksum_text(list->count, list->tensors, sum);
-    const char *metadata[] = {"format",
-                              "fineclip-state",
-                              "version",
-                              "1",
-                              "step",
-                              step,
-                              "global_batch",
-                              batch,
-                              "epoch",
-                              epoch,
-                              "epoch_seconds",
-                              seconds,
-                              "checksum",
-                              sum,
-                              NULL};
-    return fc_safetensors_write(path, list->count, list->tensors, metadata);
-}
 
 static int by_step_descending(const void *a, const void *b)
 {
@@ -223,9 +128,9 @@ fc_status fc_checkpoint_save_state(const char *folder, const fc_clip *model, fc_
     if (status == FC_OK && fc_comm_rank(comm) == 0) {
         char *path =
             fc_format("%s/" STATE_PREFIX "%09lld" SUFFIX, folder, (long long)position->step);
-        state_list list = list_state(p, m, v, adamw->steps);
-        status = write_state(path, &list, position);
-        list_free(&list);
+        fci_state_tensors list = fci_state_list(p, m, v, adamw->steps);
+        status = fci_state_write(path, &list, position);
+        fci_state_list_free(&list);
         fc_free(&path);
         if (status == FC_OK) {
             status = remove_old(folder, keep);
@@ -240,29 +145,6 @@ fc_status fc_checkpoint_save_state(const char *folder, const fc_clip *model, fc_
 
 /* ---- Reading ---- */
 
-static fc_status check_state(const fc_safetensors *st)
-{
-    const char *format = fc_safetensors_metadata(st, "format"),
-               *sum = fc_safetensors_metadata(st, "checksum");
-    const char *version = fc_safetensors_metadata(st, "version");
-    if (format == NULL || strcmp(format, "fineclip-state") != 0 || sum == NULL || version == NULL) {
-        return FC_FAIL(FC_DATA,
-                       "%s: not a state of a fineclip run (a model alone goes under model.init)",
-                       st->path);
-    }
-    if (strcmp(version, "1") != 0) {
-        return FC_FAIL(FC_DATA, "%s: state of version %s; this program reads version 1", st->path,
-                       version);
-    }
-    char found[16];
-    checksum_text(st->count, st->tensors, found);
-    if (strcmp(found, sum) != 0) {
-        return FC_FAIL(FC_DATA, "%s: damaged: its checksum is %s, its content's is %s", st->path,
-                       sum, found);
-    }
-    return FC_OK;
-}
-
 fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, char **path)
 {
     char chosen[4096] = "";
@@ -274,8 +156,12 @@ fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, char **path)
         status = list_folder(folder, &names, &count);
         for (int i = 0; status == FC_OK && i < count && chosen[0] == '\0'; i++) {
             fc_safetensors *st = NULL;
-            if (fc_safetensors_open(&st, names[i]) == FC_OK && check_state(st) == FC_OK) {
+            bool other_version = false;
+            if (fc_safetensors_open(&st, names[i]) == FC_OK &&
+                fci_state_check(st, &other_version) == FC_OK) {
                 snprintf(chosen, sizeof chosen, "%s", names[i]);
+            } else if (other_version) {
+                status = FC_DATA; /* whole, so going on from an older one would lose it */
             } else {
                 fc_log_warn("%s%s", fc_error_message(),
                             i + 1 < count ? "; going back to the checkpoint before it" : "");
@@ -299,66 +185,58 @@ fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, char **path)
     return FC_OK;
 }
 
-static fc_status copy_tensor(const fc_safetensors *st, const fc_st_tensor *want)
+/* The position of the newest state whose header can be read: all states of a run agree on what
+ * callers look for. What is wrong is said by whoever loads the state. */
+static void peek(const char *where, bool is_folder, fc_checkpoint_position *position, bool *found)
 {
-    const fc_st_tensor *have = fc_safetensors_find(st, want->name);
-    bool same = have != NULL && have->ndim == want->ndim && have->count == want->count;
-    for (int i = 0; same && i < want->ndim; i++) {
-        same = have->shape[i] == want->shape[i];
+    char **names = NULL;
+    int count = 0;
+    if (is_folder && list_folder(where, &names, &count) != FC_OK) {
+        count = 0;
     }
-    if (!same) {
-        return FC_FAIL(
-            FC_DATA,
-            "%s: %s is %s; the state is of another model or of other frozen parts: use another "
-            "output folder, or train.resume: never",
-            st->path, want->name, have == NULL ? "missing" : "of another shape");
+    for (int i = 0; !*found && i < (is_folder ? count : 1); i++) {
+        fc_safetensors *st = NULL;
+        bool other_version;
+        *found = fc_safetensors_open(&st, is_folder ? names[i] : where) == FC_OK &&
+                 fci_state_check_version(st, &other_version) == FC_OK &&
+                 fci_state_position(st, position) == FC_OK;
+        fc_safetensors_close(&st);
     }
-    if (have->dtype == want->dtype) {
-        memcpy((void *)(uintptr_t)want->data, have->data,
-               (size_t)want->count * (size_t)fc_st_dtype_bytes(want->dtype));
-        return FC_OK;
+    fc_error_clear();
+    free_names(&names, count);
+}
+
+fc_status fc_checkpoint_peek(const char *where, bool is_folder, fc_comm *comm,
+                             fc_checkpoint_position *position, bool *found)
+{
+    *found = false;
+    if (fc_comm_rank(comm) == 0) {
+        peek(where, is_folder, position, found);
     }
-    if (want->dtype == FC_ST_F64) {
-        return fc_safetensors_read_f64(have, (double *)(uintptr_t)want->data);
-    }
-    if (want->dtype == FC_ST_F32) {
-        return fc_safetensors_read_f32(have, (float *)(uintptr_t)want->data);
-    }
-    return FC_FAIL(FC_DATA, "%s: %s has another type", st->path, want->name);
+    FC_TRY(fc_comm_broadcast(comm, position, sizeof *position, FC_COMM_U8, 0));
+    return fc_comm_broadcast(comm, found, sizeof *found, FC_COMM_U8, 0);
 }
 
 static fc_status read_state(const fc_safetensors *st, fc_clip *model, fc_adamw *adamw,
                             fc_checkpoint_position *position)
 {
-    FC_TRY(check_state(st));
+    bool other_version;
+    FC_TRY(fci_state_check(st, &other_version));
+    FC_TRY(fci_state_position(st, position));
     const fc_params *p = model->params;
     size_t bytes = fc_dtype_bytes(p->dtype);
     void *m = fc_alloc((size_t)p->grad_total, bytes), *v = fc_alloc((size_t)p->grad_total, bytes);
-    state_list list = list_state(p, m, v, adamw->steps);
+    fci_state_tensors list = fci_state_list(p, m, v, adamw->steps);
     fc_status status = FC_OK;
     for (int i = 0; status == FC_OK && i < list.count; i++) {
-        status = copy_tensor(st, &list.tensors[i]);
+        status = fci_state_copy(st, &list.tensors[i]);
     }
     if (status == FC_OK) {
         fc_adamw_scatter(adamw, m, v);
     }
-    list_free(&list);
+    fci_state_list_free(&list);
     fc_free(&m);
     fc_free(&v);
-    const char *step = fc_safetensors_metadata(st, "step"),
-               *batch = fc_safetensors_metadata(st, "global_batch");
-    const char *epoch = fc_safetensors_metadata(st, "epoch"),
-               *seconds = fc_safetensors_metadata(st, "epoch_seconds");
-    if (status == FC_OK && (step == NULL || batch == NULL || epoch == NULL || seconds == NULL)) {
-        return FC_FAIL(FC_DATA, "%s: the metadata lacks step, global_batch, epoch or epoch_seconds",
-                       st->path);
-    }
-    if (status == FC_OK) {
-        *position = (fc_checkpoint_position){.step = strtoll(step, NULL, 10),
-                                             .global_batch = strtoll(batch, NULL, 10),
-                                             .epoch = strtod(epoch, NULL),
-                                             .epoch_seconds = strtod(seconds, NULL)};
-    }
     return status;
 }
 
@@ -374,13 +252,13 @@ fc_status fc_checkpoint_load_state(const char *path, fc_clip *model, fc_adamw *a
 
 static fc_status read_weights(const fc_safetensors *st, fc_clip *model, double *epoch)
 {
-    const char *format = fc_safetensors_metadata(st, "format"),
-               *at = fc_safetensors_metadata(st, "epoch");
+    const char *at = fc_safetensors_metadata(st, "epoch");
+    bool other_version;
     *epoch = at != NULL ? strtod(at, NULL) : 0;
-    if (format == NULL || strcmp(format, "fineclip-state") != 0) {
+    if (!fci_state_is(st)) {
         return fc_clip_load(model, st->path);
     }
-    FC_TRY(check_state(st));
+    FC_TRY(fci_state_check(st, &other_version));
     const fc_params *p = model->params;
     fc_status status = FC_OK;
     for (int i = 0; status == FC_OK && i < p->count; i++) {
@@ -395,7 +273,7 @@ static fc_status read_weights(const fc_safetensors *st, fc_clip *model, double *
                              .count = item->count,
                              .data = fc_param_data(p, i)};
         memcpy(want.shape, item->shape, sizeof item->shape);
-        status = copy_tensor(st, &want);
+        status = fci_state_copy(st, &want);
         fc_free(&name);
     }
     return status;

@@ -4,14 +4,20 @@
 #define FC_LAUNCH_CHECKPOINT_H
 
 #include "core/adamw.h"
+#include "launch/loss_watch.h"
 #include "models/clip.h"
 
-/* Where a run stands; goes into the state's metadata. */
+/* Where a run stands; goes into the state's metadata. Random numbers need no place in it: they
+ * follow from seed, epoch and picture (core/rng.h). */
 typedef struct fc_checkpoint_position {
-    int64_t step;         /* updates done */
-    int64_t global_batch; /* images a step */
+    int64_t step;            /* updates done, skipped ones included */
+    int64_t skipped_batches; /* left out by rollbacks: the next batch is number step + skipped */
+    int64_t global_batch;    /* images a step */
+    int64_t ranks;           /* that wrote it */
+    int64_t seed, images;    /* what the order of pictures follows from, with the batch */
     double epoch;
     double epoch_seconds; /* already spent in the epoch under way */
+    fc_loss_watch watch;
 } fc_checkpoint_position;
 
 /** Write <folder>/epoch_<epoch>.safetensors. Rank 0 writes; the call is collective and fails
@@ -26,9 +32,13 @@ FC_NODISCARD fc_status fc_checkpoint_save_state(const char *folder, const fc_cli
                                                 const fc_checkpoint_position *position, int keep);
 
 /** Newest whole state in `folder`; damaged ones are named in a warning and passed over. *path NULL:
- * there is none. FC_DATA: there are some, and none is whole. Heap. Collective: rank 0 looks, all
- * ranks get the same answer. */
+ * there is none. FC_DATA: there are some, and none is whole, or the newest whole one is of another
+ * version. Heap. Collective: rank 0 looks, all ranks get the same answer. */
 FC_NODISCARD fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, char **path);
+/** Position of the newest state in a folder, or of one file, without reading more than its header.
+ * *found false: no state can be read. Collective. */
+FC_NODISCARD fc_status fc_checkpoint_peek(const char *where, bool is_folder, fc_comm *comm,
+                                          fc_checkpoint_position *position, bool *found);
 /** Rename states of steps after `step` to abandoned_state_...: of a run that is not gone on with,
  * they would count as newest. Collective. */
 FC_NODISCARD fc_status fc_checkpoint_set_aside(const char *folder, int64_t step, fc_comm *comm);

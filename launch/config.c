@@ -263,6 +263,18 @@ void fc_config_destroy(fc_config **config)
     }
 }
 
+fc_status fc_config_set_batch(fc_config *config, int batch_size, int accumulate)
+{
+    char batch[64], parts[64];
+    snprintf(batch, sizeof batch, "train.batch_size=%d", batch_size);
+    snprintf(parts, sizeof parts, "train.accumulate=%d", accumulate);
+    FC_TRY(fc_yaml_override(config->tree, batch));
+    FC_TRY(fc_yaml_override(config->tree, parts));
+    config->train.batch_size = batch_size;
+    config->train.accumulate = accumulate;
+    return FC_OK;
+}
+
 char *fc_config_text(const fc_config *config)
 {
     char *text = NULL;

@@ -119,6 +119,9 @@ enum { FC_FOR_TRAIN = 1, FC_FOR_EVAL = 2 };
  *  Errors FC_USAGE what is not set; FC_NOINPUT what is not there; file, line and key */
 FC_NODISCARD fc_status fc_config_check(const fc_config *config, unsigned purpose);
 
+/** Set train.batch_size and train.accumulate, as if the command line said so. */
+FC_NODISCARD fc_status fc_config_set_batch(fc_config *config, int batch_size, int accumulate);
+
 /** FC_USAGE or another code with the place of a key in front: "exp.yaml:12: train.batch_size: ...".
  */
 FC_NODISCARD fc_status fc_config_error(const fc_config *config, fc_status code, const char *key,

@@ -5,6 +5,7 @@
 #include "data/scenes.h"
 #include "launch/dist.h"
 #include "launch/folder.h"
+#include "launch/output.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -72,6 +73,20 @@ fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip *
 
 /* ---- Stores ---- */
 
+/* Two runs that start at once must not render the same file. */
+static fc_status render(const char *folder, const char *path, const fc_scene_options *scenes)
+{
+    fc_output *folder_lock;
+    FC_TRY(fc_output_lock(&folder_lock, folder));
+    fc_status status = FC_OK;
+    if (access(path, R_OK) != 0) {
+        fc_log_info("rendering %lld scenes into %s", (long long)scenes->images, path);
+        status = fc_scenes_write(path, scenes);
+    }
+    fc_output_release(&folder_lock);
+    return status;
+}
+
 /* Path of a source's store; scenes are rendered by rank 0 where they are not there yet. Heap. */
 static fc_status source_path(const fc_experiment *x, const fc_source *source, char **path)
 {
@@ -88,8 +103,7 @@ static fc_status source_path(const fc_experiment *x, const fc_source *source, ch
             status = fc_scenes_path(folder, &source->scenes, path);
         }
         if (status == FC_OK && access(*path, R_OK) != 0) {
-            fc_log_info("rendering %lld scenes into %s", (long long)source->scenes.images, *path);
-            status = fc_scenes_write(*path, &source->scenes);
+            status = render(folder, *path, &source->scenes);
         }
     }
     status = fc_dist_agree(status);

@@ -50,7 +50,7 @@ static fc_status save(fc_results *r, bool sync)
 {
     double begin = now();
     sync = sync || begin - r->synced_at >= SYNC_SHARE * r->sync_seconds;
-    FC_TRY(fci_run_save(r->run, sync));
+    FC_TRY(fci_run_save(r->run, r->run->path, sync));
     r->saved_at = now();
     if (sync) {
         r->sync_seconds = r->saved_at - begin;
@@ -85,38 +85,73 @@ static fc_status move_aside(const char *path, const char *kind, char **out)
 }
 
 /* The file at path did not load (the thread's last error says why). */
-static fc_status give_up_on(const char *path, char **aside)
+static fc_status give_up_on(const char *path)
 {
-    char *why = fc_strdup(fc_error_message());
-    fc_status status = move_aside(path, "damaged.", aside);
+    char *why = fc_strdup(fc_error_message()), *aside = NULL;
+    fc_status status = move_aside(path, "damaged.", &aside);
     if (status == FC_OK) {
-        fc_log_warn("cannot go on with results (%s); they are now %s, and new ones start here", why,
-                    *aside);
+        fc_log_warn("cannot go on with results (%s); they are now %s", why, aside);
     }
+    fc_free(&aside);
     fc_free(&why);
     return status;
 }
 
+/* The record of a run that goes on; NULL where the file is damaged or gone. */
+static fc_status load_record(fc_run **out, const char *path)
+{
+    bool other_version;
+    *out = NULL;
+    if (access(path, F_OK) != 0) {
+        fc_log_warn("%s is gone", path);
+        return FC_OK;
+    }
+    fc_status loaded = fci_run_load(out, path, &other_version);
+    if (other_version) {
+        return FC_FAIL(FC_DATA,
+                       "%s: go on with the program that wrote it, or move the file away (a new "
+                       "one then starts at the checkpoint)",
+                       fc_error_message());
+    }
+    return loaded == FC_DATA ? give_up_on(path) : loaded;
+}
+
+/* In place of a file that is no more: what was saved beside the newest state, which has every row
+ * that the state builds on. */
+static fc_status load_copy(fc_run **out, const fc_results_resume *resume, const char *path)
+{
+    fc_status loaded = FC_NOINPUT;
+    if (resume->copy != NULL && access(resume->copy, F_OK) == 0) {
+        loaded = fc_run_load(out, resume->copy);
+    }
+    if (loaded == FC_OK) {
+        fc_log_warn("going on with the copy of the results at the newest checkpoint, %s; nothing "
+                    "is lost",
+                    resume->copy);
+        fc_free(&(*out)->path);
+        (*out)->path = fc_strdup(path);
+        return FC_OK;
+    }
+    fc_log_warn("there is no whole copy beside the checkpoints: results before step %lld are lost, "
+                "new ones start here",
+                (long long)resume->step + 1);
+    return FC_OK;
+}
+
 /* What a run goes on with: the file's record, or an empty one with the file out of the way. */
-static fc_status start_record(fc_run **out, const char *path, bool resume)
+static fc_status start_record(fc_run **out, const char *path, const fc_results_resume *resume)
 {
     *out = NULL;
-    if (access(path, F_OK) == 0) {
-        char *aside = NULL;
-        if (!resume) {
-            FC_TRY(move_aside(path, "", &aside));
-            fc_log_info("results of an earlier run are now %s", aside);
-        } else {
-            fc_status loaded = fc_run_load(out, path);
-            if (loaded == FC_DATA) {
-                FC_TRY(give_up_on(path, &aside));
-            } else {
-                FC_TRY(loaded);
-            }
+    if (resume != NULL) {
+        FC_TRY(load_record(out, path));
+        if (*out == NULL) {
+            FC_TRY(load_copy(out, resume, path));
         }
+    } else if (access(path, F_OK) == 0) {
+        char *aside = NULL;
+        FC_TRY(move_aside(path, "", &aside));
+        fc_log_info("results of an earlier run are now %s", aside);
         fc_free(&aside);
-    } else if (resume) {
-        fc_log_warn("%s is gone; results before the checkpoint are lost", path);
     }
     if (*out == NULL) {
         *out = fc_alloc(1, sizeof **out);
@@ -146,7 +181,7 @@ fc_status fc_results_open(fc_results **out, const char *path, const fc_results_i
 {
     *out = NULL;
     fc_run *run;
-    FC_TRY(start_record(&run, path, resume != NULL));
+    FC_TRY(start_record(&run, path, resume));
     if (resume != NULL) {
         cut_off(run, resume);
     }
@@ -274,6 +309,18 @@ void fc_results_memory(fc_results *r, int64_t ranks, const int64_t *device_bytes
 fc_status fc_results_flush(fc_results *r)
 {
     return now() - r->saved_at < SAVE_SHARE * r->save_seconds ? FC_OK : save(r, false);
+}
+
+fc_status fc_results_checkpoint(fc_results *r, const char *copy)
+{
+    FC_TRY(save(r, true));
+    return fci_run_save(r->run, copy, true);
+}
+
+fc_status fc_results_go_back(fc_results *r, const fc_results_resume *to)
+{
+    cut_off(r->run, to);
+    return save(r, true);
 }
 
 fc_status fc_results_finish(fc_results *r, const char *status)

@@ -99,8 +99,9 @@ typedef struct fc_results_info {
 
 /* Where a resumed run goes on: what lies beyond is cut off and measured again. */
 typedef struct fc_results_resume {
-    int64_t step; /* the last step whose row stays */
-    double epoch; /* evaluations and epoch times up to here stay */
+    int64_t step;     /* the last step whose row stays */
+    double epoch;     /* evaluations and epoch times up to here stay */
+    const char *copy; /* what fc_results_checkpoint wrote, where the file is gone; NULL: none */
 } fc_results_resume;
 
 typedef struct fc_results_row {
@@ -125,8 +126,9 @@ typedef struct fc_results_eval_row {
 
 /** Start (resume NULL) or go on with a results file, and save it with status `running`. A file that
  * is already there and is not gone on with, or that is damaged, is renamed aside (results.1.h5,
- * results.damaged.1.h5) and the log says so; a missing or damaged file does not stop a run.
- * FC_RUNTIME: the file cannot be written. */
+ * results.damaged.1.h5) and the log says so. In place of a missing or damaged file the copy is gone
+ * on with; without a copy either, a new record starts.
+ * FC_RUNTIME: the file cannot be written; FC_DATA: it is of another version of the format. */
 FC_NODISCARD fc_status fc_results_open(fc_results **out, const char *path,
                                        const fc_results_info *info,
                                        const fc_results_resume *resume);
@@ -143,6 +145,11 @@ void fc_results_memory(fc_results *r, int64_t ranks, const int64_t *device_bytes
 /** Save, every log interval. Where intervals are shorter than ten times what a save takes, it is
  * left to a later call, so that saving costs at most a tenth of the time. */
 FC_NODISCARD fc_status fc_results_flush(fc_results *r);
+/** Save now, on disk when the call returns, and once more as the file `copy`: before a state that
+ * says "rows up to here are there". */
+FC_NODISCARD fc_status fc_results_checkpoint(fc_results *r, const char *copy);
+/** Cut off what lies beyond and save: a run that goes back to an earlier state. */
+FC_NODISCARD fc_status fc_results_go_back(fc_results *r, const fc_results_resume *to);
 /** Save with this status ("completed", "interrupted" or "failed") and the time of day. */
 FC_NODISCARD fc_status fc_results_finish(fc_results *r, const char *status);
 /** The record so far; owned by r. */

@@ -12,8 +12,10 @@ void fci_run_reserve_eval(fc_run *run);
 /** The index of a term, added with NaN in all rows where it is new. */
 int fci_run_term(fc_run *run, const char *name);
 
-/** Write the record as an HDF5 file at run->path: whole or not at all. sync: on disk before the
- * call returns. */
-FC_NODISCARD fc_status fci_run_save(const fc_run *run, bool sync);
+/** Write the record as an HDF5 file: whole or not at all. sync: on disk before the call returns. */
+FC_NODISCARD fc_status fci_run_save(const fc_run *run, const char *path, bool sync);
+/** What fc_run_load says, but *other_version tells a file of another version of the format from a
+ * damaged one (both are FC_DATA). */
+FC_NODISCARD fc_status fci_run_load(fc_run **out, const char *path, bool *other_version);
 
 #endif

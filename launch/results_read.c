@@ -234,7 +234,7 @@ static fc_status read_attributes(const source *s, fc_run *run)
     return FC_OK;
 }
 
-static fc_status check_format(const source *s)
+static fc_status check_format(const source *s, bool *other_version)
 {
     char *format = NULL;
     bool found;
@@ -248,12 +248,13 @@ static fc_status check_format(const source *s)
     FC_TRY(status);
     int64_t version = 0;
     FC_TRY(fci_h5_get_int(s->file, s->path, "version", &version, NULL));
+    *other_version = version != 1;
     return version == 1 ? FC_OK
                         : FC_FAIL(FC_DATA, "%s is of version %lld; this program reads version 1",
                                   s->path, (long long)version);
 }
 
-static fc_status load(fc_run *run)
+static fc_status load(fc_run *run, bool *other_version)
 {
     struct stat info;
     source s = {.path = run->path};
@@ -268,7 +269,7 @@ static fc_status load(fc_run *run)
     H5Pclose(access);
     FC_H5(s.file, FC_DATA, "%s is not an HDF5 file, or is damaged", run->path);
     fc_status status;
-    FC_TRY_GOTO(status, check_format(&s), done);
+    FC_TRY_GOTO(status, check_format(&s, other_version), done);
     FC_TRY_GOTO(status, read_attributes(&s, run), done);
     FC_TRY_GOTO(status, read_train(&s, run), done);
     FC_TRY_GOTO(status, read_eval(&s, run), done);
@@ -278,12 +279,13 @@ done:
     return status;
 }
 
-fc_status fc_run_load(fc_run **out, const char *path)
+fc_status fci_run_load(fc_run **out, const char *path, bool *other_version)
 {
+    *other_version = false;
     fc_run *run = fc_alloc(1, sizeof *run);
     run->path = fc_strdup(path);
     fci_h5_lock();
-    fc_status status = load(run);
+    fc_status status = load(run, other_version);
     fci_h5_unlock();
     *out = NULL;
     if (status != FC_OK) {
@@ -292,4 +294,10 @@ fc_status fc_run_load(fc_run **out, const char *path)
     }
     *out = run;
     return FC_OK;
+}
+
+fc_status fc_run_load(fc_run **out, const char *path)
+{
+    bool other_version;
+    return fci_run_load(out, path, &other_version);
 }

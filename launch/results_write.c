@@ -175,7 +175,7 @@ static fc_status build(const fc_run *run, char **image, size_t *bytes)
     return status;
 }
 
-fc_status fci_run_save(const fc_run *run, bool sync)
+fc_status fci_run_save(const fc_run *run, const char *path, bool sync)
 {
     char *image = NULL;
     size_t bytes = 0;
@@ -185,7 +185,7 @@ fc_status fci_run_save(const fc_run *run, bool sync)
     fci_h5_unlock();
     /* The disk is waited for without the lock, which loader threads want. */
     if (status == FC_OK) {
-        FC_TRY_GOTO(status, fc_replace_begin(&out, run->path), done);
+        FC_TRY_GOTO(status, fc_replace_begin(&out, path), done);
         FC_TRY_GOTO(status, fc_replace_write(out, image, bytes), done);
         FC_TRY_GOTO(status, fc_replace_commit(&out, sync), done);
     }

@@ -8,8 +8,10 @@
 #include "launch/checkpoint.h"
 #include "launch/dist.h"
 #include "launch/folder.h"
+#include "launch/output.h"
 #include "launch/progress.h"
 #include "launch/record.h"
+#include "launch/resume.h"
 #include "launch/signals.h"
 
 #include <errno.h>
@@ -31,7 +33,9 @@ typedef struct run {
     fc_step *step;
     fc_loader *loader;
     fc_results *results; /* rank 0 */
+    fc_output *output;   /* rank 0: nobody else writes there */
     char *folder;        /* of checkpoints */
+    char *results_copy;  /* what results.h5 was at the newest of them */
     fc_checkpoint_position at;
     fc_evaluation first, last; /* evaluations; epoch < 0: none */
     fc_progress progress;
@@ -128,11 +132,14 @@ static fc_status evaluate(run *r)
     return FC_OK;
 }
 
+/* Results first: a state promises that the rows it builds on are there. */
 static fc_status save_state(run *r)
 {
     r->at.epoch_seconds = fc_clock_seconds() - r->epoch_begun;
     r->saved_at = fc_clock_seconds();
     r->saved_step = r->at.step;
+    FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_results_checkpoint(r->results, r->results_copy)
+                                          : FC_OK));
     return fc_checkpoint_save_state(r->folder, r->x->model, fc_step_optimizer(r->step), r->x->comm,
                                     &r->at, r->config->train.checkpoint.keep);
 }
@@ -164,44 +171,10 @@ static fc_status end_of_epoch(run *r)
 
 /* ---- Starting ---- */
 
-static fc_status resume_path(run *r, char **path)
-{
-    const char *resume = r->config->train.resume;
-    *path = NULL;
-    if (strcmp(resume, "never") == 0) {
-        return FC_OK;
-    }
-    if (strcmp(resume, "auto") == 0) {
-        return fc_checkpoint_newest(r->folder, r->x->comm, path);
-    }
-    *path = fc_strdup(resume);
-    return FC_OK;
-}
-
-static fc_status check_position(run *r, const char *path)
-{
-    if (r->at.global_batch != r->x->global_batch) {
-        return FC_FAIL(FC_USAGE,
-                       "%s was written with a global batch of %" PRId64 ", this run has %" PRId64
-                       " (train.batch_size x ranks): change train.batch_size or the number of "
-                       "ranks, or start anew with "
-                       "train.resume: never",
-                       path, r->at.global_batch, r->x->global_batch);
-    }
-    if (r->at.step > r->x->total_steps) {
-        return FC_FAIL(FC_USAGE,
-                       "%s is at step %" PRId64 ", this run ends at step %" PRId64
-                       ": set train.steps or train.epochs higher, or start anew with "
-                       "train.resume: never",
-                       path, r->at.step, r->x->total_steps);
-    }
-    return FC_OK;
-}
-
 static fc_status start(run *r)
 {
     char *path;
-    FC_TRY(resume_path(r, &path));
+    FC_TRY(fc_resume_path(r->config, r->folder, r->x->comm, &path));
     if (path == NULL) {
         FC_TRY(fc_checkpoint_set_aside(r->folder, -1, r->x->comm));
         return open_results(r, NULL);
@@ -209,7 +182,7 @@ static fc_status start(run *r)
     fc_status status =
         fc_checkpoint_load_state(path, r->x->model, fc_step_optimizer(r->step), &r->at);
     if (status == FC_OK) {
-        status = check_position(r, path);
+        status = fc_resume_check(r->x, path, &r->at);
     }
     status = fc_dist_agree(status);
     if (status == FC_OK) {
@@ -218,16 +191,29 @@ static fc_status start(run *r)
         if (r->x->step.unsynced_gradients) {
             fc_log_warn("ranks had drifted apart; all go on from rank 0's model");
         }
-        fc_results_resume resume = {.step = r->at.step, .epoch = r->at.epoch};
+        fc_results_resume resume = {
+            .step = r->at.step, .epoch = r->at.epoch, .copy = r->results_copy};
         status = fc_checkpoint_set_aside(r->folder, r->at.step, r->x->comm);
         if (status == FC_OK) {
             status = open_results(r, &resume);
         }
     }
     fc_free(&path);
+    r->at.ranks = fc_comm_size(r->x->comm);
+    r->at.seed = r->config->seed;
+    r->at.images = fc_sampler_size(r->x->sampler);
     r->epoch_begun -= r->at.epoch_seconds;
     r->saved_step = r->at.step;
     return status;
+}
+
+static fc_status take_folder(run *r)
+{
+    FC_TRY(fc_folder_make(r->folder));
+    FC_TRY(fc_output_lock(&r->output, r->config->output));
+    fc_output_clean(r->config->output);
+    fc_output_clean(r->folder);
+    return FC_OK;
 }
 
 /* The FAILED file decides which rank of a failing job prints (core/fatal.c): an old one must not
@@ -236,8 +222,9 @@ static fc_status prepare_output(run *r)
 {
     fc_status status = FC_OK;
     r->folder = fc_format("%s/checkpoints", r->config->output);
+    r->results_copy = fc_format("%s/results.h5", r->folder);
     if (is_first_rank(r)) {
-        status = fc_folder_make(r->folder);
+        status = take_folder(r);
         char *failed = fc_format("%s/FAILED", r->config->output);
         if (status == FC_OK && unlink(failed) != 0 && errno != ENOENT) {
             status = FC_FAIL(FC_RUNTIME, "cannot remove %s: %s", failed, strerror(errno));
@@ -397,7 +384,10 @@ static fc_status train(run *r)
     FC_TRY(fc_signals_install()); /* from here on there is something to save; before, a signal just
                                      ends the program */
     r->step = fc_step_create(r->x->model, r->x->comm, &r->x->step);
-    r->at.global_batch = r->x->global_batch;
+    r->at = (fc_checkpoint_position){.global_batch = r->x->global_batch,
+                                     .ranks = fc_comm_size(r->x->comm),
+                                     .seed = r->config->seed,
+                                     .images = fc_sampler_size(r->x->sampler)};
     r->epoch_begun = r->saved_at = fc_clock_seconds();
     FC_TRY(start(r));
     fc_fault_set_step(r->at.step);
@@ -440,6 +430,8 @@ fc_status fc_run_train(fc_experiment *x)
     fc_loader_destroy(&r.loader);
     fc_results_close(&r.results);
     fc_step_destroy(&r.step);
+    fc_output_release(&r.output);
     fc_free(&r.folder);
+    fc_free(&r.results_copy);
     return status;
 }

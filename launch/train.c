@@ -3,6 +3,7 @@
 #include "launch/cli.h"
 #include "launch/dist.h"
 #include "launch/dry_run.h"
+#include "launch/resume.h"
 #include "launch/run.h"
 #include "launch/verbs.h"
 
@@ -29,6 +30,9 @@ fc_status fc_verb_train(int argc, char **argv)
         status = fc_config_check(config, FC_FOR_TRAIN | FC_FOR_EVAL);
     }
     status = fc_dist_agree(status);
+    if (status == FC_OK) {
+        status = fc_resume_fit(config, fc_dist_comm());
+    }
     if (status == FC_OK) {
         fc_experiment x;
         status = fc_experiment_open(&x, config, fc_dist_comm(), FC_FOR_TRAIN | FC_FOR_EVAL);

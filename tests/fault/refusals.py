@@ -31,7 +31,7 @@ def digest(path):
     hashed = hashlib.sha256()
     files = [path]
     if os.path.isdir(path):
-        files = sorted(os.path.join(at, name) for at, _, names in os.walk(path) for name in names)
+        files = sorted(os.path.join(at, name) for at, _, names in os.walk(path) for name in names if name != ".lock")
     for name in files:
         hashed.update(os.path.relpath(name, path).encode())
         with open(name, "rb") as f:

@@ -1,0 +1,32 @@
+/* What the parts of checkpoints share. */
+#ifndef FC_LAUNCH_CHECKPOINT_INTERNAL_H
+#define FC_LAUNCH_CHECKPOINT_INTERNAL_H
+
+#include "core/safetensors.h"
+#include "launch/checkpoint.h"
+
+/* The tensors of a state: parameters and moments by name, and how often each was updated. Data
+ * points into the model, into m and v (params->grad_total each) and into steps. */
+typedef struct fci_state_tensors {
+    int count;
+    fc_st_tensor *tensors;
+    char **names;
+} fci_state_tensors;
+
+fci_state_tensors fci_state_list(const fc_params *p, void *m, void *v, int64_t *steps);
+void fci_state_list_free(fci_state_tensors *list);
+FC_NODISCARD fc_status fci_state_write(const char *path, const fci_state_tensors *list,
+                                       const fc_checkpoint_position *position);
+
+/** Whether a safetensors file says that it is a state. */
+bool fci_state_is(const fc_safetensors *st);
+/** A state of the version this program writes. *other_version: it is a state, but of another. */
+FC_NODISCARD fc_status fci_state_check_version(const fc_safetensors *st, bool *other_version);
+/** The same, and every byte as its checksum says. */
+FC_NODISCARD fc_status fci_state_check(const fc_safetensors *st, bool *other_version);
+FC_NODISCARD fc_status fci_state_position(const fc_safetensors *st,
+                                          fc_checkpoint_position *position);
+/** Fill want->data from the file's tensor of that name. FC_DATA: missing, or of another shape. */
+FC_NODISCARD fc_status fci_state_copy(const fc_safetensors *st, const fc_st_tensor *want);
+
+#endif

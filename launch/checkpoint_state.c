@@ -1,0 +1,192 @@
+/* What is in a state file: tensors, position, and how both are checked. */
+#include "core/memory.h"
+#include "launch/checkpoint_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STATE_FORMAT "fineclip-state"
+#define STATE_VERSION "2" /* 1 had neither loss_... nor skipped_batches, ranks, seed, images */
+
+/* ---- Position: metadata of the file, one line a field ---- */
+
+#define POSITION_MAP(INTEGER, REAL)                                                                \
+    INTEGER("step", step)                                                                          \
+    INTEGER("skipped_batches", skipped_batches)                                                    \
+    INTEGER("global_batch", global_batch)                                                          \
+    INTEGER("ranks", ranks)                                                                        \
+    INTEGER("seed", seed)                                                                          \
+    INTEGER("images", images)                                                                      \
+    REAL("epoch", epoch)                                                                           \
+    REAL("epoch_seconds", epoch_seconds)                                                           \
+    INTEGER("loss_count", watch.count)                                                             \
+    INTEGER("loss_bad_in_row", watch.bad_in_row)                                                   \
+    REAL("loss_mean", watch.mean)                                                                  \
+    REAL("loss_variance", watch.variance)
+
+enum { POSITION_FIELDS = 12, HEAD_FIELDS = 2, NUMBER_BYTES = 40 };
+
+fc_status fci_state_write(const char *path, const fci_state_tensors *list,
+                          const fc_checkpoint_position *position)
+{
+    char number[POSITION_FIELDS][NUMBER_BYTES];
+    const char *metadata[2 * (HEAD_FIELDS + POSITION_FIELDS) + 1] = {"format", STATE_FORMAT,
+                                                                     "version", STATE_VERSION};
+    int n = 0;
+#define INTEGER(key, field)                                                                        \
+    snprintf(number[n], NUMBER_BYTES, "%" PRId64, position->field);                                \
+    metadata[2 * (HEAD_FIELDS + n)] = key;                                                         \
+    metadata[2 * (HEAD_FIELDS + n) + 1] = number[n];                                               \
+    n++;
+#define REAL(key, field)                                                                           \
+    snprintf(number[n], NUMBER_BYTES, "%.17g", position->field);                                   \
+    metadata[2 * (HEAD_FIELDS + n)] = key;                                                         \
+    metadata[2 * (HEAD_FIELDS + n) + 1] = number[n];                                               \
+    n++;
+    POSITION_MAP(INTEGER, REAL)
+#undef INTEGER
+#undef REAL
+    FC_ASSERT(n == POSITION_FIELDS);
+    return fc_safetensors_write(path, list->count, list->tensors, metadata);
+}
+
+static fc_status get_text(const fc_safetensors *st, const char *key, const char **out)
+{
+    *out = fc_safetensors_metadata(st, key);
+    return *out != NULL ? FC_OK : FC_FAIL(FC_DATA, "%s: the metadata lacks %s", st->path, key);
+}
+
+fc_status fci_state_position(const fc_safetensors *st, fc_checkpoint_position *position)
+{
+    const char *text;
+#define INTEGER(key, field)                                                                        \
+    FC_TRY(get_text(st, key, &text));                                                              \
+    position->field = strtoll(text, NULL, 10);
+#define REAL(key, field)                                                                           \
+    FC_TRY(get_text(st, key, &text));                                                              \
+    position->field = strtod(text, NULL);
+    POSITION_MAP(INTEGER, REAL)
+#undef INTEGER
+#undef REAL
+    if (position->step < 0 || position->skipped_batches < 0 || position->global_batch < 1 ||
+        position->ranks < 1) {
+        return FC_FAIL(FC_DATA, "%s: a number in the metadata is out of range", st->path);
+    }
+    return FC_OK;
+}
+
+/* ---- Checks ---- */
+
+bool fci_state_is(const fc_safetensors *st)
+{
+    const char *format = fc_safetensors_metadata(st, "format");
+    return format != NULL && strcmp(format, STATE_FORMAT) == 0;
+}
+
+fc_status fci_state_check_version(const fc_safetensors *st, bool *other_version)
+{
+    const char *version = fc_safetensors_metadata(st, "version");
+    *other_version = false;
+    if (!fci_state_is(st) || version == NULL) {
+        return FC_FAIL(FC_DATA,
+                       "%s: not a state of a fineclip run (a model alone goes under model.init)",
+                       st->path);
+    }
+    *other_version = strcmp(version, STATE_VERSION) != 0;
+    if (*other_version) {
+        return FC_FAIL(FC_DATA,
+                       "%s: state of version %s; this program goes on from version " STATE_VERSION
+                       " alone: go on with the program that wrote it, or start anew with "
+                       "train.resume=never",
+                       st->path, version);
+    }
+    return FC_OK;
+}
+
+fc_status fci_state_check(const fc_safetensors *st, bool *other_version)
+{
+    FC_TRY(fci_state_check_version(st, other_version));
+    const char *sum;
+    FC_TRY(get_text(st, FC_ST_SUM_KEY, &sum));
+    return fc_safetensors_verify(st);
+}
+
+/* ---- Tensors ---- */
+
+static void list_add(fci_state_tensors *list, char *name, fc_st_dtype dtype, int ndim,
+                     const int64_t *shape, void *data)
+{
+    fc_st_tensor *t = &list->tensors[list->count];
+    *t = (fc_st_tensor){.name = name, .dtype = dtype, .ndim = ndim, .count = 1, .data = data};
+    for (int i = 0; i < ndim; i++) {
+        t->shape[i] = shape[i];
+        t->count *= shape[i];
+    }
+    list->names[list->count++] = name;
+}
+
+fci_state_tensors fci_state_list(const fc_params *p, void *m, void *v, int64_t *steps)
+{
+    fci_state_tensors list = {0};
+    size_t most = 3 * (size_t)p->count + 1, bytes = fc_dtype_bytes(p->dtype);
+    list.tensors = fc_alloc(most, sizeof *list.tensors);
+    list.names = fc_alloc(most, sizeof *list.names);
+    fc_st_dtype dtype = p->dtype == FC_F64 ? FC_ST_F64 : FC_ST_F32;
+    for (int i = 0; i < p->count; i++) {
+        const fc_param *item = &p->items[i];
+        if (item->name == NULL) {
+            continue;
+        }
+        list_add(&list, fc_format("model.%s", item->name), dtype, item->ndim, item->shape,
+                 fc_param_data(p, i));
+        if (item->trainable) {
+            size_t at = (size_t)item->grad_offset * bytes;
+            list_add(&list, fc_format("m.%s", item->name), dtype, item->ndim, item->shape,
+                     (char *)m + at);
+            list_add(&list, fc_format("v.%s", item->name), dtype, item->ndim, item->shape,
+                     (char *)v + at);
+        }
+    }
+    int64_t count = p->count;
+    list_add(&list, fc_strdup("updates"), FC_ST_I64, 1, &count, steps);
+    return list;
+}
+
+void fci_state_list_free(fci_state_tensors *list)
+{
+    for (int i = 0; i < list->count; i++) {
+        fc_free(&list->names[i]);
+    }
+    fc_free(&list->names);
+    fc_free(&list->tensors);
+}
+
+fc_status fci_state_copy(const fc_safetensors *st, const fc_st_tensor *want)
+{
+    const fc_st_tensor *have = fc_safetensors_find(st, want->name);
+    bool same = have != NULL && have->ndim == want->ndim && have->count == want->count;
+    for (int i = 0; same && i < want->ndim; i++) {
+        same = have->shape[i] == want->shape[i];
+    }
+    if (!same) {
+        return FC_FAIL(
+            FC_DATA,
+            "%s: %s is %s; the state is of another model or of other frozen parts: use another "
+            "output folder, or train.resume: never",
+            st->path, want->name, have == NULL ? "missing" : "of another shape");
+    }
+    if (have->dtype == want->dtype) {
+        memcpy((void *)(uintptr_t)want->data, have->data,
+               (size_t)want->count * (size_t)fc_st_dtype_bytes(want->dtype));
+        return FC_OK;
+    }
+    if (want->dtype == FC_ST_F64) {
+        return fc_safetensors_read_f64(have, (double *)(uintptr_t)want->data);
+    }
+    if (want->dtype == FC_ST_F32) {
+        return fc_safetensors_read_f32(have, (float *)(uintptr_t)want->data);
+    }
+    return FC_FAIL(FC_DATA, "%s: %s has another type", st->path, want->name);
+}
