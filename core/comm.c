@@ -1,5 +1,6 @@
 #include "core/comm.h"
 
+#include "core/activity.h"
 #include "core/fault.h"
 #include "core/memory.h"
 
@@ -40,6 +41,15 @@ static fc_status mpi_failed(int code, const char *what)
         if (fci_code_ != MPI_SUCCESS) {                                                            \
             return mpi_failed(fci_code_, (what));                                                  \
         }                                                                                          \
+    } while (0)
+
+/* The call waits for other ranks: the watchdog may want to say so. */
+#define FC_MPI_WAIT(call, what)                                                                    \
+    do {                                                                                           \
+        const char *around_ = fc_activity_wait(what);                                              \
+        const int waited_ = (call);                                                                \
+        fc_activity_end(around_);                                                                  \
+        FC_MPI(waited_, (what));                                                                   \
     } while (0)
 
 static MPI_Datatype mpi_type(fc_comm_type type)
@@ -135,7 +145,7 @@ fc_status fc_comm_barrier(fc_comm *c)
 {
     FC_TRY(fc_fault_here(FC_AT_collective));
     if (c->size > 1) {
-        FC_MPI(MPI_Barrier(c->world), "barrier");
+        FC_MPI_WAIT(MPI_Barrier(c->world), "barrier");
     }
     return FC_OK;
 }
@@ -145,9 +155,9 @@ fc_status fc_comm_broadcast(fc_comm *c, void *data, int64_t count, fc_comm_type 
     FC_TRY(fc_fault_here(FC_AT_collective));
     for (int64_t at = 0; c->size > 1 && at < count; at += PIECE) {
         int n = (int)(count - at < PIECE ? count - at : PIECE);
-        FC_MPI(MPI_Bcast((char *)data + (size_t)at * type_bytes(type), n, mpi_type(type), root,
-                         c->world),
-               "broadcast");
+        FC_MPI_WAIT(MPI_Bcast((char *)data + (size_t)at * type_bytes(type), n, mpi_type(type), root,
+                              c->world),
+                    "broadcast");
     }
     return FC_OK;
 }
@@ -158,9 +168,9 @@ fc_status fc_comm_all_reduce(fc_comm *c, void *data, int64_t count, fc_comm_type
     FC_TRY(fc_fault_here(FC_AT_collective));
     for (int64_t at = 0; c->size > 1 && at < count; at += PIECE) {
         int n = (int)(count - at < PIECE ? count - at : PIECE);
-        FC_MPI(MPI_Allreduce(MPI_IN_PLACE, (char *)data + (size_t)at * type_bytes(type), n,
-                             mpi_type(type), mpi_op(op), c->world),
-               "all-reduce");
+        FC_MPI_WAIT(MPI_Allreduce(MPI_IN_PLACE, (char *)data + (size_t)at * type_bytes(type), n,
+                                  mpi_type(type), mpi_op(op), c->world),
+                    "all-reduce");
     }
     return FC_OK;
 }
@@ -185,8 +195,10 @@ fc_status fc_comm_all_gather(fc_comm *c, const void *send, void *recv, const int
     }
     int code = MPI_SUCCESS;
     if (fits) {
+        const char *around = fc_activity_wait("all-gather");
         code =
             MPI_Allgatherv(send, n[c->rank], mpi_type(type), recv, n, at, mpi_type(type), c->world);
+        fc_activity_end(around);
     }
     fc_free(&n);
     fc_free(&at);
@@ -210,7 +222,8 @@ fc_status fc_comm_all_gather_i64(fc_comm *c, int64_t value, int64_t *all)
     FC_TRY(fc_fault_here(FC_AT_collective));
     all[c->rank] = value;
     if (c->size > 1) {
-        FC_MPI(MPI_Allgather(&value, 1, MPI_INT64_T, all, 1, MPI_INT64_T, c->world), "all-gather");
+        FC_MPI_WAIT(MPI_Allgather(&value, 1, MPI_INT64_T, all, 1, MPI_INT64_T, c->world),
+                    "all-gather");
     }
     return FC_OK;
 }
@@ -250,7 +263,9 @@ fc_status fc_comm_wait(fc_comm *c, fc_comm_request **request)
 {
     FC_TRY(fc_fault_here(FC_AT_collective));
     fc_comm_request *r = *request;
+    const char *around = fc_activity_wait("all-reduce of gradients");
     int code = r->parts > 0 ? MPI_Waitall(r->parts, r->part, MPI_STATUSES_IGNORE) : MPI_SUCCESS;
+    fc_activity_end(around);
     for (fc_comm_request **p = &c->started; *p != NULL; p = &(*p)->next) {
         if (*p == r) {
             *p = r->next;

@@ -1,5 +1,6 @@
 #include "core/replace.h"
 
+#include "core/activity.h"
 #include "core/fault.h"
 #include "core/memory.h"
 
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { PIECE = 64 << 20 }; /* bytes a call: a slow disk is no hang */
 
 struct fc_replace {
     char *path, *partial;
@@ -82,7 +85,7 @@ fc_status fc_replace_write(fc_replace *r, const void *data, size_t bytes)
     const char *from = data;
     fault_at_write(r, from, bytes);
     while (bytes > 0) {
-        ssize_t n = write(r->fd, from, bytes);
+        ssize_t n = write(r->fd, from, bytes < PIECE ? bytes : PIECE);
         if (is_due(r, FC_FAULT_enospc)) {
             n = -1;
             errno = ENOSPC;
@@ -93,6 +96,7 @@ fc_status fc_replace_write(fc_replace *r, const void *data, size_t bytes)
             }
             return FC_FAIL(FC_RUNTIME, "cannot write %s: %s", r->partial, strerror(errno));
         }
+        fc_activity_beat();
         from += n;
         bytes -= (size_t)n;
     }

@@ -1,5 +1,6 @@
 #include "core/tape.h"
 
+#include "core/activity.h"
 #include "core/memory.h"
 
 #include <stdarg.h>
@@ -57,6 +58,7 @@ fc_tape *fc_tape_create(fc_dtype dtype)
 void fc_tape_destroy(fc_tape **tape)
 {
     if (*tape != NULL) {
+        fci_activity_scope = NULL;
         fc_arena_destroy(&(*tape)->activations);
         fc_arena_destroy(&(*tape)->gradients);
         fc_arena_destroy(&(*tape)->scratch);
@@ -115,6 +117,7 @@ fc_relevance *fc_tape_relevance(const fc_tape *tape)
 
 void fc_tape_push(fc_tape *tape, const char *fmt, ...)
 {
+    fci_activity_scope = tape->scope;
     size_t used = strlen(tape->scope);
     if (used > 0 && used + 1 < SCOPE_BYTES) {
         tape->scope[used++] = '/';

@@ -4,6 +4,7 @@
  * depend on the threads. Batches live in a ring: step s in slot s modulo their number. */
 #include "data/loader.h"
 
+#include "core/crash.h"
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
@@ -127,6 +128,7 @@ static void *worker(void *arg)
 {
     fc_loader *l = arg;
     fci_batch_scratch scratch = {0};
+    FC_IGNORE(fc_crash_thread("loader thread"));
     pthread_mutex_lock(&l->mutex);
     while (!l->stop) {
         /* Pictures are left in the newest planned batch at most. */

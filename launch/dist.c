@@ -1,5 +1,6 @@
 #include "launch/dist.h"
 
+#include "core/crash.h"
 #include "core/fatal.h"
 #include "core/log.h"
 
@@ -47,6 +48,17 @@ static void set_threads(const fc_comm *comm)
     }
 }
 
+static fc_status handle_crashes(void)
+{
+    int refused = 0;
+    FC_TRY(fc_crash_install());
+#pragma omp parallel reduction(+ : refused)
+    {
+        refused += fc_crash_thread(NULL) != FC_OK;
+    }
+    return refused == 0 ? FC_OK : FC_FAIL(FC_RUNTIME, "cannot set a stack for signals in a thread");
+}
+
 fc_status fc_dist_start(void)
 {
     if (is_launched()) {
@@ -67,7 +79,8 @@ fc_status fc_dist_start(void)
     fc_fatal_set_place(place);
     fc_log_set_rank(fc_comm_rank(process.comm), fc_comm_size(process.comm));
     set_threads(process.comm);
-    return FC_OK;
+    fc_fatal_guard_exit(true);
+    return handle_crashes();
 }
 
 fc_comm *fc_dist_comm(void)
@@ -88,6 +101,7 @@ int fc_dist_cores(void)
 
 void fc_dist_stop(void)
 {
+    fc_fatal_guard_exit(false);
     fc_comm_destroy(&process.comm);
     if (process.mpi) {
         MPI_Finalize();

@@ -1,5 +1,6 @@
 #include "launch/embed.h"
 
+#include "core/activity.h"
 #include "core/fault.h"
 #include "core/memory.h"
 
@@ -19,6 +20,7 @@ static size_t row_bytes(const fc_embedder *e)
 
 static fc_status report(const fc_embedder *e, int64_t done, int64_t total)
 {
+    fc_activity_beat();
     FC_TRY(fc_fault_here(FC_AT_evaluation));
     if (e->progress != NULL) {
         e->progress(e->progress_ctx, done < total ? done : total, total);
@@ -76,6 +78,7 @@ fc_status fc_embed_texts(const fc_embedder *e, fc_token_set set, int64_t count, 
     *out = fc_alloc((size_t)count, row_bytes(e));
     for (int64_t at = 0; status == FC_OK && at < count; at += TEXT_CHUNK) {
         if (is_mine(e, at / TEXT_CHUNK)) {
+            fc_activity_beat();
             fc_tape_reset(e->tape);
             int64_t n = count - at < TEXT_CHUNK ? count - at : TEXT_CHUNK;
             status = text_chunk(e, set, at, n, (char *)*out + (size_t)at * row_bytes(e));

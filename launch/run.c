@@ -1,5 +1,6 @@
 #include "launch/run.h"
 
+#include "core/activity.h"
 #include "core/clock.h"
 #include "core/fatal.h"
 #include "core/fault.h"
@@ -85,10 +86,12 @@ static fc_status record_step(run *r, const fc_step_result *result, double lr)
                               .data_seconds = r->since.data_seconds / (double)r->since.steps,
                               .images_per_second = (double)r->x->global_batch / seconds,
                               .terms = result->terms};
+        const char *around = fc_activity_begin("results");
         status = fc_results_step(r->results, &row);
         if (status == FC_OK) {
             status = fc_results_flush(r->results);
         }
+        fc_activity_end(around);
     }
     r->since = (interval){.begun = fc_clock_seconds()};
     return status;
@@ -117,7 +120,7 @@ static fc_status evaluate(run *r)
     }
     fc_progress_end(&r->progress);
     fc_evaluation e;
-    FC_TRY(fc_experiment_evaluate(r->x, r->at.epoch, &e));
+    FC_TRY_AS("evaluation", fc_experiment_evaluate(r->x, r->at.epoch, &e));
     FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_record_evaluation(r->results, r->x, &e) : FC_OK));
     fc_summary_log(&e);
     if (r->first.epoch < 0 && r->at.step == 0) {
@@ -140,8 +143,10 @@ static fc_status save_state(run *r)
     r->saved_step = r->at.step;
     FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_results_checkpoint(r->results, r->results_copy)
                                           : FC_OK));
-    return fc_checkpoint_save_state(r->folder, r->x->model, fc_step_optimizer(r->step), r->x->comm,
-                                    &r->at, r->config->train.checkpoint.keep);
+    FC_TRY_AS("checkpoint",
+              fc_checkpoint_save_state(r->folder, r->x->model, fc_step_optimizer(r->step),
+                                       r->x->comm, &r->at, r->config->train.checkpoint.keep));
+    return FC_OK;
 }
 
 static bool is_due(int64_t count, int64_t every)
@@ -163,7 +168,8 @@ static fc_status end_of_epoch(run *r)
         FC_TRY(evaluate(r));
     }
     if (!last && is_due(epoch, r->config->train.checkpoint.every_epochs)) {
-        FC_TRY(fc_checkpoint_save_model(r->folder, r->x->model, epoch, r->x->comm));
+        FC_TRY_AS("checkpoint",
+                  fc_checkpoint_save_model(r->folder, r->x->model, epoch, r->x->comm));
         FC_TRY(save_state(r));
     }
     return FC_OK;
@@ -306,14 +312,15 @@ static fc_status one_step(run *r)
     double waited;
     fc_step_result result;
     fc_fault_set_step(r->at.step + 1);
-    FC_TRY(fc_fault_here(FC_AT_step));
-    FC_TRY(fc_loader_next(r->loader, &batch, &waited));
+    fc_activity_step(r->at.step + 1);
+    FC_TRY_AS("its beginning", fc_fault_here(FC_AT_step));
+    FC_TRY_AS("loading data", fc_loader_next(r->loader, &batch, &waited));
     FC_TRY(fc_step_gradients(r->step, batch, &result));
     r->bad_pictures += batch->bad_pictures;
     double lr = fc_schedule_lr(&r->x->schedule, r->at.step);
     bool finite = isfinite(result.loss) && isfinite(result.grad_norm);
     if (finite) {
-        FC_TRY(fc_step_update(r->step, lr, &result));
+        FC_TRY_AS("update", fc_step_update(r->step, lr, &result));
     } else {
         FC_TRY(bad_loss(r, &result));
     }

@@ -1,5 +1,6 @@
 #include "launch/signals.h"
 
+#include "core/crash.h"
 #include "core/fatal.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 
 /* A second SIGINT or SIGTERM means "at once", but timeout(1) and launchers send the first one
  * twice within moments: to the process and to its group. */
-enum { PATIENCE_NS = 500000000, STACK_BYTES = 65536 };
+enum { PATIENCE_NS = 500000000 };
 
 static volatile sig_atomic_t pending;
 static volatile sig_atomic_t asked; /* 1: SIGINT or SIGTERM arrived at `asked_at` */
@@ -42,17 +43,12 @@ static void on_signal(int number)
     errno = keep_errno;
 }
 
-/* oneDNN's compiled matrix products point the stack register into a small piece of heap while they
- * run: a signal's frame written there would run over its neighbours. So the main thread takes
- * signals on a stack of their own, and the threads of its team, which compute as well, take none.
- */
+/* A signal's frame on a stack that a matrix product borrows would run over heap (core/crash.h). So
+ * the main thread takes signals on a stack of their own, and the threads of its team, which compute
+ * as well, take none. */
 static fc_status keep_off_stacks(const sigset_t *ours)
 {
-    static char stack[STACK_BYTES];
-    const stack_t own = {.ss_sp = stack, .ss_size = sizeof stack};
-    if (sigaltstack(&own, NULL) != 0) {
-        return FC_FAIL(FC_RUNTIME, "cannot set a stack for signals: %s", strerror(errno));
-    }
+    FC_TRY(fc_crash_thread(NULL));
     int refused = 0;
 #pragma omp parallel reduction(+ : refused)
     {

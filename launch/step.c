@@ -1,5 +1,6 @@
 #include "launch/step.h"
 
+#include "core/activity.h"
 #include "core/fault.h"
 #include "core/memory.h"
 
@@ -278,12 +279,13 @@ static fc_status whole_batch(fc_step *s, const fc_batch *batch, fc_step_result *
     features f;
     fc_tensor *scalars[FC_MAX_TERMS];
     double weights[FC_MAX_TERMS];
-    FC_TRY(part_features(s, batch, 0, &f));
-    FC_TRY(run_terms(s, &f, result, scalars, weights));
+    FC_TRY_AS("forward", part_features(s, batch, 0, &f));
+    FC_TRY_AS("losses", run_terms(s, &f, result, scalars, weights));
     if (!s->options.unsynced_gradients) {
         fc_grad_reduce_begin(s->reduce);
     }
-    return fc_backward(s->tape, s->options.term_count, scalars, weights);
+    FC_TRY_AS("backward", fc_backward(s->tape, s->options.term_count, scalars, weights));
+    return FC_OK;
 }
 
 /* ---- In micro-batches: features of all without a tape, the losses once, then each again with the
@@ -353,8 +355,8 @@ static fc_status feature_gradients(fc_step *s, fc_step_result *result)
     }
     fc_tensor *scalars[FC_MAX_TERMS];
     double weights[FC_MAX_TERMS];
-    FC_TRY(run_terms(s, &f, result, scalars, weights));
-    FC_TRY(fc_backward(s->tape, s->options.term_count, scalars, weights));
+    FC_TRY_AS("losses", run_terms(s, &f, result, scalars, weights));
+    FC_TRY_AS("backward", fc_backward(s->tape, s->options.term_count, scalars, weights));
     for (int k = 0; k < KINDS; k++) {
         s->has_grad[k] = f.of[k] != NULL && f.of[k]->grad != NULL;
         if (s->has_grad[k]) {
@@ -368,13 +370,13 @@ static fc_status feature_gradients(fc_step *s, fc_step_result *result)
 
 static fc_status in_parts(fc_step *s, const fc_batch *batch, fc_step_result *result)
 {
-    FC_TRY(features_of_all(s, batch));
+    FC_TRY_AS("forward", features_of_all(s, batch));
     FC_TRY(feature_gradients(s, result));
     size_t row = (size_t)s->model->config.embed_dim * fc_dtype_bytes(s->model->params->dtype);
     int64_t done[KINDS] = {0};
     for (int m = 0; m < s->options.accumulate; m++) {
         features f;
-        FC_TRY(part_features(s, batch, m, &f));
+        FC_TRY_AS("forward", part_features(s, batch, m, &f));
         for (int k = 0; k < KINDS; k++) {
             if (f.of[k] != NULL && s->has_grad[k]) {
                 fc_tape_seed(s->tape, f.of[k],
@@ -385,7 +387,7 @@ static fc_status in_parts(fc_step *s, const fc_batch *batch, fc_step_result *res
         if (m + 1 == s->options.accumulate && !s->options.unsynced_gradients) {
             fc_grad_reduce_begin(s->reduce);
         }
-        FC_TRY(fc_backward(s->tape, 0, NULL, NULL));
+        FC_TRY_AS("backward", fc_backward(s->tape, 0, NULL, NULL));
         result->flops += fc_tape_flops(s->tape, true);
         fc_tape_reset(s->tape);
     }
@@ -431,7 +433,7 @@ fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *r
     if (s->options.unsynced_gradients) {
         FC_TRY(keep_own_gradients(s));
     } else {
-        FC_TRY(fc_grad_reduce_finish(s->reduce, &result->wait_seconds));
+        FC_TRY_AS("gradients", fc_grad_reduce_finish(s->reduce, &result->wait_seconds));
     }
     result->grad_norm = fc_adamw_grad_norm(s->adamw);
     return FC_OK;

@@ -2,6 +2,7 @@
 #ifndef FC_CORE_OP_SHARED_H
 #define FC_CORE_OP_SHARED_H
 
+#include "core/activity.h"
 #include "core/kernel.h"
 #include "core/op.h"
 
@@ -15,7 +16,9 @@ static inline const fci_kernels *fci_op_kernels(const fc_tape *tape)
     do {                                                                                           \
         fc_arena *scratch_ = fci_tape_scratch(tape);                                               \
         const fc_arena_mark mark_ = fc_arena_save(scratch_);                                       \
+        fci_activity_kernel = #kernel;                                                             \
         fci_op_kernels(tape)->kernel((args), scratch_);                                            \
+        fci_activity_kernel = NULL;                                                                \
         fc_arena_rewind(scratch_, mark_);                                                          \
     } while (0)
 
