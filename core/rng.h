@@ -14,7 +14,8 @@ typedef enum {
     FC_RNG_REGIONS, /* a = epoch, b = sample */
     FC_RNG_SCENE,   /* a = scene */
     FC_RNG_BENCH,
-    FC_RNG_TEST
+    FC_RNG_TEST,
+    FC_RNG_CONCEPTS /* a = step */
 } fc_rng_purpose;
 
 typedef struct fc_rng {

@@ -55,25 +55,28 @@ static fc_status fill_tokens(fci_batch_slot *slot, fci_batch_scratch *scratch, f
 }
 
 /* Box of region r of the batch in pixels of its picture. */
-static void region_box(const fc_batch *b, const fc_store *store, int64_t image, int64_t r,
+static void region_box(const fci_batch_slot *slot, const fc_store *store, int64_t image, int64_t r,
                        float box[4])
 {
+    const fc_batch *b = &slot->batch;
     if (b->region_index[r] >= 0) {
         memcpy(box, &store->boxes[4 * b->region_index[r]], 4 * sizeof *box);
-    } else {
-        box[0] = box[1] = 0;
-        box[2] = (float)store->width[image] * FCI_DUMMY_SIDE;
-        box[3] = (float)store->height[image] * FCI_DUMMY_SIDE;
+        return;
+    }
+    for (int k = 0; k < 4; k++) {
+        int side = k % 2 == 0 ? store->width[image] : store->height[image];
+        box[k] = (float)side * slot->made[4 * r + k];
     }
 }
 
-/* The crop of region r of the batch, cut from its picture. A dummy region's is cut as it is. */
-static fc_status cut_crop(const fc_batch *b, const fc_store *store, int64_t image,
+/* The crop of region r of the batch, cut from its picture. One that is not in the store is cut as
+ * it is. */
+static fc_status cut_crop(const fci_batch_slot *slot, const fc_store *store, int64_t image,
                           const fc_picture *picture, int64_t r, int size, uint8_t *out)
 {
     float box[4];
-    region_box(b, store, image, r, box);
-    double scale = b->region_index[r] < 0 ? 1.0 : store->crop_scale;
+    region_box(slot, store, image, r, box);
+    double scale = slot->batch.region_index[r] < 0 ? 1.0 : store->crop_scale;
     fc_rect from = fc_crop_rect(box, scale, picture->width, picture->height);
     return fc_resize(picture, from, FC_BILINEAR, size, size, out);
 }
@@ -98,7 +101,7 @@ static void fill_boxes(fci_batch_slot *slot, const fc_store *store, int64_t inde
     int64_t image = b->image_index[index];
     for (int64_t r = slot->region_begin[index]; r < slot->region_begin[index + 1]; r++) {
         float pixels[4];
-        region_box(b, store, image, r, pixels);
+        region_box(slot, store, image, r, pixels);
         for (int k = 0; k < 4; k++) {
             b->boxes[4 * r + k] = (float)((double)pixels[k] * (k % 2 == 0 ? scale_x : scale_y));
         }
@@ -122,7 +125,7 @@ static fc_status fill_pictures(fci_batch_slot *slot, fc_store *store, const fc_l
         if (store->has_crops && b->region_index[r] >= 0) {
             FC_TRY(load_crop(store, b->region_index[r], o->image_size, out, bad));
         } else {
-            FC_TRY(cut_crop(b, store, b->image_index[index], picture, r, o->image_size, out));
+            FC_TRY(cut_crop(slot, store, b->image_index[index], picture, r, o->image_size, out));
         }
     }
     return FC_OK;
@@ -207,6 +210,7 @@ void fci_batch_slot_fini(fci_batch_slot *slot)
     fc_free(&slot->bad);
     fc_free(&slot->caption_index);
     fc_free(&slot->region_begin);
+    fc_free(&slot->made);
     fc_free(&slot->chosen);
     fc_batch_free(&slot->batch);
 }

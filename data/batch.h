@@ -24,6 +24,7 @@ typedef struct fci_batch_slot {
     size_t room_caption_tokens, room_region_tokens;
     int64_t *caption_index; /* (B) in the store; -1: none wanted */
     int64_t *region_begin;  /* (B+1) regions of picture i within the batch */
+    float *made;            /* (R,4) boxes of regions that are not in the store, as fractions */
     int64_t *chosen;        /* scratch of planning */
     size_t room_chosen;
     fci_bad_picture *bad;

@@ -2,9 +2,11 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "data/batch.h"
+#include "data/grid.h"
 #include "data/store_files.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void grow(void **memory, size_t *room, size_t count, size_t size)
 {
@@ -22,7 +24,7 @@ fc_status fci_batch_check_options(const fc_store *store, const fc_loader_options
     const char *lacks = NULL;
     if (o->need_captions && store->captions == 0) {
         lacks = "captions";
-    } else if (o->need_regions && store->regions == 0) {
+    } else if (o->need_regions && o->grid_split == 0 && store->regions == 0) {
         lacks = "regions";
     } else if (o->need_region_captions &&
                (store->regions == 0 ||
@@ -67,6 +69,19 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* At most `most` of n entries of slot->chosen: the head of a random order, back in the order they
+ * had. */
+static void draw_some(fci_batch_slot *slot, fc_rng *rng, int64_t n, int64_t most)
+{
+    for (int64_t i = 0; i < most; i++) {
+        int64_t j = i + (int64_t)fc_rng_below(rng, (uint64_t)(n - i));
+        int64_t t = slot->chosen[i];
+        slot->chosen[i] = slot->chosen[j];
+        slot->chosen[j] = t;
+    }
+    qsort(slot->chosen, (size_t)most, sizeof *slot->chosen, ascending);
+}
+
 /* Regions of an image within the size limits, at most max_boxes, in stored order, into
  * slot->chosen. */
 static fc_status choose_regions(fci_batch_slot *slot, const fc_store *store,
@@ -90,15 +105,8 @@ static fc_status choose_regions(fci_batch_slot *slot, const fc_store *store,
         }
     }
     if (n > o->max_boxes && o->regions_random) {
-        /* The head of a random order, back in stored order. */
         fc_rng rng = fc_rng_stream(o->seed, FC_RNG_REGIONS, (uint64_t)epoch, (uint64_t)image);
-        for (int64_t i = 0; i < o->max_boxes; i++) {
-            int64_t j = i + (int64_t)fc_rng_below(&rng, (uint64_t)(n - i));
-            int64_t t = slot->chosen[i];
-            slot->chosen[i] = slot->chosen[j];
-            slot->chosen[j] = t;
-        }
-        qsort(slot->chosen, (size_t)o->max_boxes, sizeof *slot->chosen, ascending);
+        draw_some(slot, &rng, n, o->max_boxes);
     }
     *count = n < o->max_boxes ? n : o->max_boxes;
     return FC_OK;
@@ -142,6 +150,34 @@ static void reserve_regions(fci_batch_slot *slot, int64_t count)
     b->region_image = fc_realloc(b->region_image, n, sizeof *b->region_image);
     b->region_index = fc_realloc(b->region_index, n, sizeof *b->region_index);
     b->region_offsets = fc_realloc(b->region_offsets, n + 1, sizeof *b->region_offsets);
+    slot->made = fc_realloc(slot->made, n, 4 * sizeof *slot->made);
+}
+
+/* Append cells of a grid over picture i as its regions. */
+static void plan_cells(fci_batch_slot *slot, const fc_loader_options *o, int64_t epoch, int64_t i)
+{
+    fc_batch *b = &slot->batch;
+    fc_rng rng =
+        fc_rng_stream(o->seed, FC_RNG_REGIONS, (uint64_t)epoch, (uint64_t)b->image_index[i]);
+    fc_grid grid = fc_grid_draw(&rng, o->grid_split);
+    int64_t n = (int64_t)grid.rows * grid.cols, count = n < o->max_boxes ? n : o->max_boxes;
+    GROW(slot->chosen, slot->room_chosen, n);
+    for (int64_t cell = 0; cell < n; cell++) {
+        slot->chosen[cell] = cell;
+    }
+    if (count < n) {
+        draw_some(slot, &rng, n, count);
+    }
+    reserve_regions(slot, b->regions + count);
+    for (int64_t k = 0; k < count; k++) {
+        int64_t r = b->regions + k;
+        b->region_image[r] = (int32_t)i;
+        b->region_index[r] = -1;
+        b->region_offsets[r + 1] = b->region_offsets[r];
+        fc_grid_cell(&grid, slot->chosen[k], &slot->made[4 * r]);
+    }
+    b->regions += count;
+    slot->region_begin[i + 1] = b->regions;
 }
 
 /* Append the regions of picture i. */
@@ -150,6 +186,10 @@ static fc_status plan_regions(fci_batch_slot *slot, const fc_store *store,
 {
     fc_batch *b = &slot->batch;
     int64_t image = b->image_index[i], count, begin = b->regions;
+    if (o->need_regions && o->grid_split > 0) {
+        plan_cells(slot, o, epoch, i);
+        return FC_OK;
+    }
     FC_TRY(choose_regions(slot, store, o, epoch, image, &count));
     bool dummy = o->need_regions && o->dummy_region && count == 0;
     int64_t end = begin + (dummy ? 1 : count);
@@ -159,6 +199,10 @@ static fc_status plan_regions(fci_batch_slot *slot, const fc_store *store,
         int64_t ids = 0;
         b->region_image[r] = (int32_t)i;
         b->region_index[r] = region;
+        if (dummy) {
+            memcpy(&slot->made[4 * r], (float[]){0, 0, FCI_DUMMY_SIDE, FCI_DUMMY_SIDE},
+                   4 * sizeof *slot->made);
+        }
         if (dummy && o->need_region_captions) {
             ids = o->context_length;
         } else if (o->need_region_captions) {

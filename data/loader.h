@@ -16,7 +16,7 @@ typedef struct fc_batch {
     float *boxes;             /* (R,4) x0 y0 x1 y1 as fractions of picture width and height */
     int32_t *region_image;    /* (R) index of the picture within the batch, ascending */
     int64_t *image_index;     /* (B) index in the store */
-    int64_t *region_index;    /* (R) index in the store; -1: dummy region */
+    int64_t *region_index;    /* (R) index in the store; -1: made up (dummy, cell) */
     int32_t *caption_tokens;  /* packed; B rows */
     int64_t *caption_offsets; /* (B+1) */
     int32_t *region_tokens;   /* packed; R rows, empty where the region has no caption */
@@ -35,6 +35,7 @@ typedef struct fc_loader_options {
     bool caption_random, regions_random; /* else the first */
     bool need_captions, need_regions, need_crops, need_region_captions;
     bool dummy_region; /* compat: METHOD.md section 2 */
+    int grid_split; /* above 0: regions are cells of a random grid (data/grid.h), not the store's */
     int context_length,
         vocab_size; /* rows longer than context_length are cut, last id set to the end id */
     int workers;    /* threads, >= 1 */

@@ -16,6 +16,7 @@
 enum { SQUARE = 2048, WARM_UP = 2, MIN_STEPS = 5, MAX_STEPS = 200 };
 /* Ids of a COCO caption and of a region caption with their start and end, rounded up. */
 enum { CAPTION_TOKENS = 16, REGION_TOKENS = 12 };
+enum { CONCEPTS = 80 }; /* COCO's categories */
 static const double ENOUGH_SECONDS = 10;
 
 typedef struct timings {
@@ -135,9 +136,13 @@ static fc_status bench(const fc_config *config)
     FC_TRY(fc_experiment_step_options(config, fc_comm_size(comm), &options));
     fc_clip *model;
     FC_TRY(fc_clip_create(&model, &config->model.config, config->model.image_size,
-                          fc_experiment_dtype(config), config->model.freeze));
+                          fc_experiment_dtype(config), fc_experiment_freeze(config)));
     fc_log_info("drawing weights");
     fc_clip_init(model, (uint64_t)config->seed);
+    unsigned needs = fc_step_needs(&options);
+    if ((needs & FC_NEED_TEACHER) != 0) {
+        FC_TRY(fc_clip_keep_initial(model));
+    }
     int context = model->config.text.context_length;
     fc_fake_sizes sizes = {.images = config->train.batch_size,
                            .boxes = config->data.max_boxes,
@@ -147,6 +152,11 @@ static fc_status bench(const fc_config *config)
                            .vocab_size = model->config.text.vocab_size};
     fc_batch batch;
     fc_fake_batch(&batch, &sizes, (uint64_t)config->seed + (uint64_t)fc_comm_rank(comm));
+    fc_concepts *concepts = NULL;
+    if ((needs & FC_NEED_CONCEPT) != 0) {
+        concepts = fc_concepts_fake(CONCEPTS, batch.regions, model, (uint64_t)config->seed);
+        options.concepts = concepts;
+    }
     fc_step *step = fc_step_create(model, comm, &options);
     timings *t = fc_alloc(1, sizeof *t);
     fc_log_info("timing steps, at least %d and %g s", MIN_STEPS, ENOUGH_SECONDS);
@@ -159,6 +169,7 @@ static fc_status bench(const fc_config *config)
     }
     fc_free(&t);
     fc_step_destroy(&step);
+    fc_concepts_close(&concepts);
     fc_batch_free(&batch);
     fc_clip_destroy(&model);
     return FC_OK;

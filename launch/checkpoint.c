@@ -128,7 +128,7 @@ fc_status fc_checkpoint_save_state(const char *folder, const fc_clip *model, fc_
     if (status == FC_OK && fc_comm_rank(comm) == 0) {
         char *path =
             fc_format("%s/" STATE_PREFIX "%09lld" SUFFIX, folder, (long long)position->step);
-        fci_state_tensors list = fci_state_list(p, m, v, adamw->steps);
+        fci_state_tensors list = fci_state_list(model, m, v, adamw->steps);
         status = fci_state_write(path, &list, position);
         fci_state_list_free(&list);
         fc_free(&path);
@@ -217,6 +217,18 @@ fc_status fc_checkpoint_peek(const char *where, bool is_folder, fc_comm *comm,
     return fc_comm_broadcast(comm, found, sizeof *found, FC_COMM_U8, 0);
 }
 
+/* Parameters that never train are in a state once, and are the initial model's, too. */
+static void share_frozen(const fc_clip *model)
+{
+    const fc_params *p = model->params;
+    for (int i = 0; model->initial != NULL && i < p->count; i++) {
+        if (p->items[i].name != NULL && !p->items[i].trainable) {
+            memcpy(fci_state_initial(model, p->items[i].name), fc_param_data(p, i),
+                   (size_t)p->items[i].count * fc_dtype_bytes(p->dtype));
+        }
+    }
+}
+
 static fc_status read_state(const fc_safetensors *st, fc_clip *model, fc_adamw *adamw,
                             fc_checkpoint_position *position)
 {
@@ -226,13 +238,14 @@ static fc_status read_state(const fc_safetensors *st, fc_clip *model, fc_adamw *
     const fc_params *p = model->params;
     size_t bytes = fc_dtype_bytes(p->dtype);
     void *m = fc_alloc((size_t)p->grad_total, bytes), *v = fc_alloc((size_t)p->grad_total, bytes);
-    fci_state_tensors list = fci_state_list(p, m, v, adamw->steps);
+    fci_state_tensors list = fci_state_list(model, m, v, adamw->steps);
     fc_status status = FC_OK;
     for (int i = 0; status == FC_OK && i < list.count; i++) {
         status = fci_state_copy(st, &list.tensors[i]);
     }
     if (status == FC_OK) {
         fc_adamw_scatter(adamw, m, v);
+        share_frozen(model);
     }
     fci_state_list_free(&list);
     fc_free(&m);
@@ -250,32 +263,65 @@ fc_status fc_checkpoint_load_state(const char *path, fc_clip *model, fc_adamw *a
     return status;
 }
 
-static fc_status read_weights(const fc_safetensors *st, fc_clip *model, double *epoch)
+/* Tensors "PREFIX.NAME" of a state into the parameters of a model. optional: those it has. */
+static fc_status read_parameters(const fc_safetensors *st, const char *prefix, const fc_params *p,
+                                 bool optional)
 {
-    const char *at = fc_safetensors_metadata(st, "epoch");
-    bool other_version;
-    *epoch = at != NULL ? strtod(at, NULL) : 0;
-    if (!fci_state_is(st)) {
-        return fc_clip_load(model, st->path);
-    }
-    FC_TRY(fci_state_check(st, &other_version));
-    const fc_params *p = model->params;
     fc_status status = FC_OK;
     for (int i = 0; status == FC_OK && i < p->count; i++) {
         const fc_param *item = &p->items[i];
         if (item->name == NULL) {
             continue;
         }
-        char *name = fc_format("model.%s", item->name);
+        char *name = fc_format("%s.%s", prefix, item->name);
         fc_st_tensor want = {.name = name,
                              .dtype = p->dtype == FC_F64 ? FC_ST_F64 : FC_ST_F32,
                              .ndim = item->ndim,
                              .count = item->count,
                              .data = fc_param_data(p, i)};
         memcpy(want.shape, item->shape, sizeof item->shape);
-        status = fci_state_copy(st, &want);
+        if (!optional || fc_safetensors_find(st, name) != NULL) {
+            status = fci_state_copy(st, &want);
+        }
         fc_free(&name);
     }
+    return status;
+}
+
+/* What the run that wrote the state would have evaluated. */
+static fc_status ensemble(const fc_safetensors *st, fc_clip *model)
+{
+    fc_checkpoint_position position;
+    FC_TRY(fci_state_position(st, &position));
+    if (!(position.ensemble_alpha < 1)) {
+        return FC_OK;
+    }
+    void *own;
+    FC_TRY(fc_clip_keep_initial(model));
+    FC_TRY(read_parameters(st, "initial", model->initial->params, true));
+    model->ensemble_alpha = position.ensemble_alpha;
+    fc_clip_ensemble_begin(model, &own);
+    fc_free(&own);
+    return FC_OK;
+}
+
+static fc_status read_state_weights(const fc_safetensors *st, fc_clip *model)
+{
+    bool other_version;
+    FC_TRY(fci_state_check(st, &other_version));
+    FC_TRY(read_parameters(st, "model", model->params, false));
+    return ensemble(st, model);
+}
+
+static fc_status read_weights(const fc_safetensors *st, fc_clip *model, double *epoch)
+{
+    const char *at = fc_safetensors_metadata(st, "epoch");
+    *epoch = at != NULL ? strtod(at, NULL) : 0;
+    fc_clip_destroy(&model->initial);
+    fc_status status =
+        fci_state_is(st) ? read_state_weights(st, model) : fc_clip_load(model, st->path);
+    fc_clip_destroy(&model->initial);
+    model->ensemble_alpha = 1;
     return status;
 }
 

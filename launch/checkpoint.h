@@ -16,7 +16,8 @@ typedef struct fc_checkpoint_position {
     int64_t ranks;           /* that wrote it */
     int64_t seed, images;    /* what the order of pictures follows from, with the batch */
     double epoch;
-    double epoch_seconds; /* already spent in the epoch under way */
+    double epoch_seconds;  /* already spent in the epoch under way */
+    double ensemble_alpha; /* of models saved for use and evaluated */
     fc_loss_watch watch;
 } fc_checkpoint_position;
 
@@ -26,7 +27,8 @@ FC_NODISCARD fc_status fc_checkpoint_save_model(const char *folder, const fc_cli
                                                 int64_t epoch, fc_comm *comm);
 
 /** Write <folder>/state_<step>.safetensors: parameters, moments and update counts in full
- * precision, with a checksum; then remove all but the newest `keep` states. Collective. */
+ * precision, of the initial model what may differ from them, with a checksum; then remove all but
+ * the newest `keep` states. Collective. */
 FC_NODISCARD fc_status fc_checkpoint_save_state(const char *folder, const fc_clip *model,
                                                 fc_adamw *adamw, fc_comm *comm,
                                                 const fc_checkpoint_position *position, int keep);
@@ -47,8 +49,9 @@ FC_NODISCARD fc_status fc_checkpoint_set_aside(const char *folder, int64_t step,
 FC_NODISCARD fc_status fc_checkpoint_load_state(const char *path, fc_clip *model, fc_adamw *adamw,
                                                 fc_checkpoint_position *position);
 
-/** Parameters alone, out of a state or a weights file. *epoch: what the file says, 0 where it does
- * not. Errors as above. */
+/** Parameters alone, out of a state or a weights file, for use as they are: of a run that ensembles
+ * with its initial model, the ensemble. model->initial is dropped. *epoch: what the file says, 0
+ * where it does not. Errors as above. */
 FC_NODISCARD fc_status fc_checkpoint_load_weights(const char *path, fc_clip *model, double *epoch);
 
 #endif

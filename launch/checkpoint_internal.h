@@ -5,15 +5,18 @@
 #include "core/safetensors.h"
 #include "launch/checkpoint.h"
 
-/* The tensors of a state: parameters and moments by name, and how often each was updated. Data
- * points into the model, into m and v (params->grad_total each) and into steps. */
+/* The tensors of a state: parameters and moments by name, how often each was updated, and what of
+ * the initial model may differ from them, where that is kept. Data points into the models, into m
+ * and v (params->grad_total each) and into steps. */
 typedef struct fci_state_tensors {
     int count;
     fc_st_tensor *tensors;
     char **names;
 } fci_state_tensors;
 
-fci_state_tensors fci_state_list(const fc_params *p, void *m, void *v, int64_t *steps);
+fci_state_tensors fci_state_list(const fc_clip *model, void *m, void *v, int64_t *steps);
+/** Values of one parameter of model->initial. */
+void *fci_state_initial(const fc_clip *model, const char *name);
 void fci_state_list_free(fci_state_tensors *list);
 FC_NODISCARD fc_status fci_state_write(const char *path, const fci_state_tensors *list,
                                        const fc_checkpoint_position *position);

@@ -21,12 +21,13 @@
     INTEGER("images", images)                                                                      \
     REAL("epoch", epoch)                                                                           \
     REAL("epoch_seconds", epoch_seconds)                                                           \
+    REAL("ensemble_alpha", ensemble_alpha)                                                         \
     INTEGER("loss_count", watch.count)                                                             \
     INTEGER("loss_bad_in_row", watch.bad_in_row)                                                   \
     REAL("loss_mean", watch.mean)                                                                  \
     REAL("loss_variance", watch.variance)
 
-enum { POSITION_FIELDS = 12, HEAD_FIELDS = 2, NUMBER_BYTES = 40 };
+enum { POSITION_FIELDS = 13, HEAD_FIELDS = 2, NUMBER_BYTES = 40 };
 
 fc_status fci_state_write(const char *path, const fci_state_tensors *list,
                           const fc_checkpoint_position *position)
@@ -127,10 +128,18 @@ static void list_add(fci_state_tensors *list, char *name, fc_st_dtype dtype, int
     list->names[list->count++] = name;
 }
 
-fci_state_tensors fci_state_list(const fc_params *p, void *m, void *v, int64_t *steps)
+void *fci_state_initial(const fc_clip *model, const char *name)
 {
+    int i = fc_params_find(model->initial->params, name);
+    FC_ASSERT(i >= 0);
+    return fc_param_data(model->initial->params, i);
+}
+
+fci_state_tensors fci_state_list(const fc_clip *model, void *m, void *v, int64_t *steps)
+{
+    const fc_params *p = model->params;
     fci_state_tensors list = {0};
-    size_t most = 3 * (size_t)p->count + 1, bytes = fc_dtype_bytes(p->dtype);
+    size_t most = 4 * (size_t)p->count + 1, bytes = fc_dtype_bytes(p->dtype);
     list.tensors = fc_alloc(most, sizeof *list.tensors);
     list.names = fc_alloc(most, sizeof *list.names);
     fc_st_dtype dtype = p->dtype == FC_F64 ? FC_ST_F64 : FC_ST_F32;
@@ -147,6 +156,10 @@ fci_state_tensors fci_state_list(const fc_params *p, void *m, void *v, int64_t *
                      (char *)m + at);
             list_add(&list, fc_format("v.%s", item->name), dtype, item->ndim, item->shape,
                      (char *)v + at);
+        }
+        if (item->trainable && model->initial != NULL) {
+            list_add(&list, fc_format("initial.%s", item->name), dtype, item->ndim, item->shape,
+                     fci_state_initial(model, item->name));
         }
     }
     int64_t count = p->count;

@@ -17,7 +17,7 @@ typedef enum {
     FC_PRECISION_BF16,
     FC_PRECISION_FP64
 } fc_precision;
-typedef enum { FC_PICK_RANDOM, FC_PICK_FIRST } fc_pick;
+typedef enum { FC_PICK_RANDOM, FC_PICK_FIRST, FC_PICK_GRID } fc_pick;
 typedef enum { FC_RECOMPUTE_NONE, FC_RECOMPUTE_BLOCKS } fc_recompute;
 typedef enum { FC_BAD_LOSS_STOP, FC_BAD_LOSS_SKIP, FC_BAD_LOSS_ROLLBACK } fc_on_bad_loss;
 enum { FC_COMPAT_UNSYNCED_GRADIENTS = 1, FC_COMPAT_DUMMY_REGION = 2 };
@@ -34,7 +34,7 @@ typedef struct fc_source {
 typedef struct fc_loss_choice {
     const fc_loss_def *def;
     double weight; /* above 0 */
-    int options;   /* the term's own word of flags */
+    fc_loss_options options;
 } fc_loss_choice;
 
 typedef struct fc_config {
@@ -46,15 +46,16 @@ typedef struct fc_config {
     const char *output;
     struct {
         fc_model_config config;
-        const char *init; /* a path, or "random" */
-        int image_size;   /* pixels; the model's own where the file says nothing */
-        unsigned freeze;  /* FC_FREEZE_... of models/clip.h */
+        const char *init;    /* a path, or "random" */
+        int image_size;      /* pixels; the model's own where the file says nothing */
+        unsigned freeze;     /* FC_FREEZE_... of models/clip.h */
+        int unlocked_blocks; /* 0: all */
     } model;
     struct {
         fc_source train;
         int64_t samples; /* 0: all */
         fc_pick caption, regions;
-        int max_boxes;
+        int grid_split, max_boxes;
         double min_box_size, max_box_size;
         bool shuffle;
         int workers; /* 0: auto */
@@ -72,6 +73,7 @@ typedef struct fc_config {
             int64_t warmup_steps, cooldown_steps;
             double end_lr, power;
         } schedule;
+        double ensemble_alpha; /* 1: off */
         double clip_grad_norm; /* 0: off */
         unsigned compat;       /* FC_COMPAT_... */
         bool local_loss, gather_with_grad;

@@ -1,6 +1,8 @@
 /* Settings against each other, and against what is on disk. */
 #include "core/log.h"
+#include "core/memory.h"
 #include "launch/config_table.h"
+#include "models/clip.h"
 
 #include <errno.h>
 #include <math.h>
@@ -38,6 +40,36 @@ static fc_status check_schedule(const fc_config *c)
     return FC_OK;
 }
 
+static fc_status check_tower(const fc_config *c)
+{
+    int layers = c->model.config.vision.layers;
+    if (c->model.unlocked_blocks > layers) {
+        return fc_config_error(c, FC_USAGE, "model.unlocked_blocks",
+                               "%d, the model's picture tower has %d blocks",
+                               c->model.unlocked_blocks, layers);
+    }
+    if (c->model.unlocked_blocks > 0 && (c->model.freeze & FC_FREEZE_IMAGE) != 0) {
+        return fc_config_error(c, FC_USAGE, "model.unlocked_blocks",
+                               "model.freeze has image: no block of it trains");
+    }
+    return FC_OK;
+}
+
+/* Cells of a grid have neither captions nor categories. */
+static fc_status check_grid(const fc_config *c)
+{
+    for (int i = 0; c->data.regions == FC_PICK_GRID && i < c->loss_count; i++) {
+        const fc_loss_def *def = c->losses[i].def;
+        if ((def->needs & (FC_NEED_REGION_TEXT | FC_NEED_CONCEPT)) != 0) {
+            return fc_config_error(c, FC_USAGE, "data.regions",
+                                   "grid: cells have no captions and no categories, and "
+                                   "losses.%s needs them",
+                                   def->name);
+        }
+    }
+    return FC_OK;
+}
+
 fc_status fci_config_cross_check(fc_config *c)
 {
     /* The table counts words; box_classification offers every other one of fc_fit. */
@@ -51,6 +83,8 @@ fc_status fci_config_cross_check(fc_config *c)
     FC_TRY(check_image_size(c, "eval.box_classification.image_size",
                             c->eval.box_classification.image_size));
     FC_TRY(check_image_size(c, "eval.retrieval.image_size", c->eval.retrieval.image_size));
+    FC_TRY(check_tower(c));
+    FC_TRY(check_grid(c));
     if (c->data.min_box_size > c->data.max_box_size) {
         return fc_config_error(c, FC_USAGE, "data.min_box_size", "%g is more than max_box_size, %g",
                                c->data.min_box_size, c->data.max_box_size);
@@ -108,6 +142,21 @@ static fc_status check_source(const fc_config *c, const char *key, const fc_sour
     return source->path != NULL ? check_file(c, key, source->path) : FC_OK;
 }
 
+/* Stores that a term's options name. */
+static fc_status check_loss_files(const fc_config *c, const fc_loss_choice *choice)
+{
+    const fc_loss_option *options = choice->def->options;
+    for (int i = 0; options != NULL && options[i].key != NULL; i++) {
+        if (choice->options.text[i] != NULL) {
+            char *key = fc_format("losses.%s.%s", choice->def->name, options[i].key);
+            fc_status status = check_file(c, key, choice->options.text[i]);
+            fc_free(&key);
+            FC_TRY(status);
+        }
+    }
+    return FC_OK;
+}
+
 /* Settings of the format that this version of the trainer does not act on: better refused than
  * passed over. */
 static fc_status check_built(const fc_config *c)
@@ -135,6 +184,9 @@ fc_status fc_config_check(const fc_config *c, unsigned purpose)
     }
     if (train && c->loss_count == 0) {
         return fc_config_error(c, FC_USAGE, "losses", "every term is off: nothing to train for");
+    }
+    for (int i = 0; train && i < c->loss_count; i++) {
+        FC_TRY(check_loss_files(c, &c->losses[i]));
     }
     if (train && c->model.freeze == everything) {
         return fc_config_error(c, FC_USAGE, "model.freeze", "all parts are frozen");

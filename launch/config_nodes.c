@@ -84,10 +84,7 @@ static fc_status read_loss(const fc_loss_def *def, const fc_yaml *node, fc_loss_
     if (weight != NULL) {
         FC_TRY(fc_yaml_real(weight, 0, most, &out->weight));
     }
-    if (def->read_options != NULL) {
-        FC_TRY(def->read_options(options, &out->options));
-    }
-    return FC_OK;
+    return fc_loss_read_options(def, options, &out->options);
 }
 
 fc_status fci_read_losses(fc_config *config, const fc_yaml *node)

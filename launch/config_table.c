@@ -192,6 +192,26 @@ static void say_values(const fci_key *key, char out[256])
     }
 }
 
+static char *append_options(char *text, const fc_loss_def *loss)
+{
+    for (const fc_loss_option *o = loss->options; o != NULL && o->key != NULL; o++) {
+        fci_key key = {.kind = o->words != NULL ? FCI_KEY_CHOICE
+                               : o->lo < o->hi  ? FCI_KEY_INT
+                                                : FCI_KEY_TEXT,
+                       .lo = o->lo,
+                       .hi = o->hi,
+                       .words = o->words};
+        char values[256];
+        say_values(&key, values);
+        char *line = fc_format("  losses.%s.%s: %s%s%s%s\n      %s\n", loss->name, o->key,
+                               o->fallback, values[0] != '\0' ? "   (" : "", values,
+                               values[0] != '\0' ? ")" : "", o->doc);
+        text = append(text, line);
+        fc_free(&line);
+    }
+    return text;
+}
+
 char *fc_config_help(void)
 {
     char *text = fc_strdup("Keys of an experiment: default (values), meaning\n");
@@ -219,6 +239,7 @@ char *fc_config_help(void)
         char *line = fc_format("  losses.%s\n      %s\n", losses[i]->name, losses[i]->doc);
         text = append(text, line);
         fc_free(&line);
+        text = append_options(text, losses[i]);
     }
     return text;
 }

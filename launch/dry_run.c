@@ -1,6 +1,7 @@
 #include "launch/dry_run.h"
 
 #include "core/memory.h"
+#include "data/grid.h"
 #include "launch/table.h"
 #include "models/estimate.h"
 
@@ -18,16 +19,30 @@ void fc_store_mean_tokens(const fc_store *s, double *caption, double *region)
     *region = captioned > 0 ? (double)s->region_offsets[s->regions] / (double)captioned : 0;
 }
 
+/* Regions a picture, on average. */
+static double regions_of(const fc_experiment *x)
+{
+    int most = x->config->data.max_boxes;
+    if (x->config->data.regions == FC_PICK_GRID) {
+        return fc_grid_mean_cells(x->config->data.grid_split, most);
+    }
+    return fmin(most, (double)x->train->regions / (double)x->train->images);
+}
+
+/* Pictures a rank has at a time. */
+static double images_of(const fc_config *c)
+{
+    return (double)c->train.batch_size / c->train.accumulate;
+}
+
 /* The work of one rank's step with the store's average regions (worst: max_boxes everywhere). */
 static fc_clip_work work_of(const fc_experiment *x, bool worst)
 {
     const fc_config *c = x->config;
-    const fc_store *s = x->train;
     unsigned needs = fc_step_needs(&x->step);
-    double boxes = fmin(c->data.max_boxes, (double)s->regions / (double)s->images), caption, region;
-    boxes = worst ? c->data.max_boxes : boxes;
-    fc_store_mean_tokens(s, &caption, &region);
-    double images = (double)c->train.batch_size / c->train.accumulate, regions = boxes * images;
+    double caption, region, images = images_of(c);
+    double regions = images * (worst ? c->data.max_boxes : regions_of(x));
+    fc_store_mean_tokens(x->train, &caption, &region);
     bool text = (needs & FC_NEED_TEXT) != 0, region_text = (needs & FC_NEED_REGION_TEXT) != 0;
     double crops = (needs & FC_NEED_CROP) != 0 ? regions : 0;
     double pictures = (needs & (FC_NEED_IMAGE | FC_NEED_BOX)) != 0 ? images : 0;
@@ -38,9 +53,22 @@ static fc_clip_work work_of(const fc_experiment *x, bool worst)
         .text_rows = (int64_t)((text ? images : 0) + (region_text ? regions : 0) + 0.5),
         .text_tokens =
             (int64_t)((text ? images * caption : 0) + (region_text ? regions * region : 0) + 0.5),
-        .freeze = c->model.freeze,
+        .freeze = fc_experiment_freeze(c),
         .recompute = x->step.recompute,
     };
+}
+
+/* What the teacher adds to a step's FLOPs: the crops once forward. */
+static double teacher_flops(const fc_experiment *x)
+{
+    if ((fc_step_needs(&x->step) & FC_NEED_TEACHER) == 0) {
+        return 0;
+    }
+    fc_clip_cost cost;
+    fc_clip_work crops = {.sequences = (int64_t)(images_of(x->config) * regions_of(x) + 0.5),
+                          .freeze = FC_FREEZE_IMAGE | FC_FREEZE_TEXT | FC_FREEZE_LOGIT_SCALE};
+    fc_clip_estimate(&cost, &x->config->model.config, x->config->model.image_size, &crops);
+    return cost.forward_flops;
 }
 
 static double mib(double values, const fc_experiment *x)
@@ -57,13 +85,17 @@ fc_status fc_dry_run(const fc_experiment *x)
     fputs(text, stdout);
     fc_free(&text);
     const fc_params *p = x->model->params;
+    const fc_clip *initial = x->model->initial;
+    int64_t dim = x->config->model.config.embed_dim;
     fc_clip_cost cost, worst;
     fc_clip_work usual = work_of(x, false), most = work_of(x, true);
     fc_clip_estimate(&cost, &x->config->model.config, x->config->model.image_size, &usual);
     fc_clip_estimate(&worst, &x->config->model.config, x->config->model.image_size, &most);
     double trained = (double)fc_params_trained_size(p),
            parts = x->step.adamw.shard ? fc_comm_size(x->comm) : 1;
-    double fixed = (double)fc_params_size(p) + trained + 2 * trained / parts;
+    double beside = (initial != NULL ? (double)fc_params_size(initial->params) : 0) +
+                    (x->concepts != NULL ? (double)(x->concepts->count * dim) : 0);
+    double fixed = (double)fc_params_size(p) + trained + 2 * trained / parts + beside;
     fputs("\n", stdout);
     fc_table *t = fc_table_create(2, NULL);
     fc_table_cell(t, "parameters");
@@ -76,7 +108,8 @@ fc_status fc_dry_run(const fc_experiment *x)
     fc_table_cell(t, "%" PRId64 " (%.4g epochs of %" PRId64 ")", x->total_steps,
                   (double)x->total_steps / (double)x->steps_per_epoch, x->steps_per_epoch);
     fc_table_cell(t, "FLOPs a step and rank");
-    fc_table_cell(t, "%.4g (average regions)", cost.step_flops * x->step.accumulate);
+    fc_table_cell(t, "%.4g (average regions)",
+                  (cost.step_flops + teacher_flops(x)) * x->step.accumulate);
     fc_table_cell(t, "memory a rank");
     fc_table_cell(t,
                   "about %.0f MiB: weights, gradients and optimizer %.0f, activations %.0f (at "

@@ -22,6 +22,9 @@ typedef struct fc_embedder {
  * every rank gets all. `out` is heap (fc_free). Collective. Items without tokens give zeros. */
 FC_NODISCARD fc_status fc_embed_texts(const fc_embedder *e, fc_token_set set, int64_t count,
                                       void **out);
+/** Class embeddings (categories, D): the normalised mean over each category's prompts (METHOD.md
+ * section 7); zeros for one without prompts. As fc_embed_texts. */
+FC_NODISCARD fc_status fc_embed_classes(const fc_embedder *e, void **out);
 /** Picture embeddings (images, D) of the whole store, L2-normalised; every rank gets all; heap.
  * Collective. */
 FC_NODISCARD fc_status fc_embed_pictures(const fc_embedder *e, void **out);

@@ -33,7 +33,8 @@ fc_status fc_experiment_step_options(const fc_config *config, int ranks, fc_step
     *out = (fc_step_options){.local_loss = config->train.local_loss,
                              .gather_with_grad = config->train.gather_with_grad,
                              .recompute = config->train.recompute == FC_RECOMPUTE_BLOCKS,
-                             .accumulate = config->train.accumulate};
+                             .accumulate = config->train.accumulate,
+                             .seed = (uint64_t)config->seed};
     out->unsynced_gradients =
         (config->train.compat & FC_COMPAT_UNSYNCED_GRADIENTS) != 0 && ranks > 1;
     out->adamw = (fc_adamw_options){.weight_decay = config->train.optimizer.weight_decay,
@@ -56,15 +57,38 @@ fc_status fc_experiment_step_options(const fc_config *config, int ranks, fc_step
     return FC_OK;
 }
 
+unsigned fc_experiment_freeze(const fc_config *config)
+{
+    return config->model.freeze | FC_TRAIN_LAST_BLOCKS(config->model.unlocked_blocks);
+}
+
+/* Whether a run looks back at the model it began with: as a teacher, to ensemble with it, or for
+ * text embeddings that training would move. */
+static bool needs_initial(const fc_config *config)
+{
+    bool text_moves = (config->model.freeze & FC_FREEZE_TEXT) == 0;
+    unsigned needs = 0;
+    for (int i = 0; i < config->loss_count; i++) {
+        needs |= config->losses[i].def->needs;
+    }
+    return (needs & FC_NEED_TEACHER) != 0 || config->train.ensemble_alpha < 1 ||
+           ((needs & FC_NEED_CONCEPT) != 0 && text_moves);
+}
+
 fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip **out)
 {
     FC_TRY(fc_clip_create(out, &config->model.config, config->model.image_size, dtype,
-                          config->model.freeze));
+                          fc_experiment_freeze(config)));
+    (*out)->ensemble_alpha = config->train.ensemble_alpha;
+    fc_status status = FC_OK;
     if (strcmp(config->model.init, "random") == 0) {
         fc_clip_init(*out, (uint64_t)config->seed);
-        return FC_OK;
+    } else {
+        status = fc_clip_load(*out, config->model.init);
     }
-    fc_status status = fc_clip_load(*out, config->model.init);
+    if (status == FC_OK && needs_initial(config)) {
+        status = fc_clip_keep_initial(*out);
+    }
     if (status != FC_OK) {
         fc_clip_destroy(out);
     }
@@ -152,7 +176,8 @@ static fc_status check_needs(const fc_experiment *x)
     const char *lacks = NULL;
     if ((needs & FC_NEED_TEXT) != 0 && s->captions == 0) {
         lacks = "captions";
-    } else if ((needs & (FC_NEED_BOX | FC_NEED_CROP)) != 0 && s->regions == 0) {
+    } else if ((needs & (FC_NEED_BOX | FC_NEED_CROP)) != 0 && s->regions == 0 &&
+               x->config->data.regions != FC_PICK_GRID) {
         lacks = "regions";
     } else if ((needs & FC_NEED_REGION_TEXT) != 0 && s->region_offsets[s->regions] == 0) {
         lacks = "region captions";
@@ -179,12 +204,37 @@ static fc_status check_needs(const fc_experiment *x)
     return FC_OK;
 }
 
+static fc_status open_concepts(fc_experiment *x)
+{
+    for (int i = 0; i < x->step.term_count; i++) {
+        const fc_step_term *term = &x->step.terms[i];
+        if ((term->def->needs & FC_NEED_CONCEPT) == 0) {
+            continue;
+        }
+        const char *path = NULL; /* the option that names a store */
+        for (int k = 0; k < FC_LOSS_OPTIONS; k++) {
+            path = term->options.text[k] != NULL ? term->options.text[k] : path;
+        }
+        FC_TRY(fc_concepts_open(&x->concepts, x->train, path));
+        FC_TRY(check_store(x, x->concepts->store, "losses"));
+        x->step.concepts = x->concepts;
+        return FC_OK;
+    }
+    return FC_OK;
+}
+
+fc_status fc_experiment_embed_concepts(fc_experiment *x)
+{
+    return x->concepts != NULL ? fc_concepts_embed(x->concepts, x->model, x->comm) : FC_OK;
+}
+
 static fc_status plan_training(fc_experiment *x)
 {
     const fc_config *c = x->config;
     int ranks = fc_comm_size(x->comm);
     x->global_batch = (int64_t)c->train.batch_size * ranks;
     FC_TRY(check_needs(x));
+    FC_TRY(fc_dist_agree(open_concepts(x)));
     if (c->train.accumulate > c->train.batch_size) {
         return fc_config_error(c, FC_USAGE, "train.accumulate", "%d micro-batches of a batch of %d",
                                c->train.accumulate, c->train.batch_size);
@@ -242,6 +292,7 @@ void fc_experiment_close(fc_experiment *x)
 {
     fc_sampler_destroy(&x->sampler);
     fc_clip_destroy(&x->model);
+    fc_concepts_close(&x->concepts);
     if (x->retrieval != x->box && x->retrieval != x->train) {
         fc_store_close(&x->retrieval);
     }
@@ -276,8 +327,9 @@ fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin)
         .regions_random = c->data.regions == FC_PICK_RANDOM,
         .need_captions = (needs & FC_NEED_TEXT) != 0,
         .need_regions = (needs & (FC_NEED_BOX | FC_NEED_CROP | FC_NEED_REGION_TEXT)) != 0,
-        .need_crops = (needs & FC_NEED_CROP) != 0,
+        .need_crops = (needs & (FC_NEED_CROP | FC_NEED_TEACHER)) != 0,
         .need_region_captions = (needs & FC_NEED_REGION_TEXT) != 0,
+        .grid_split = c->data.regions == FC_PICK_GRID ? c->data.grid_split : 0,
         .dummy_region = (c->train.compat & FC_COMPAT_DUMMY_REGION) != 0,
         .context_length = c->model.config.text.context_length,
         .vocab_size = c->model.config.text.vocab_size,

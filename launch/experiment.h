@@ -14,6 +14,7 @@ typedef struct fc_experiment {
     fc_dtype dtype;
     fc_clip *model;
     fc_store *train, *box, *retrieval; /* NULL: not asked for; may be one store */
+    fc_concepts *concepts;             /* NULL: no term needs them */
     fc_step_options step;
     fc_schedule schedule;
     fc_sampler *sampler; /* NULL without training */
@@ -24,7 +25,10 @@ typedef struct fc_experiment {
  * impossible combination. */
 FC_NODISCARD fc_status fc_experiment_step_options(const fc_config *config, int ranks,
                                                   fc_step_options *out);
-/** Model with its weights (random or from model.init). All ranks read the file. */
+/** FC_FREEZE_... bits and FC_TRAIN_LAST_BLOCKS of the model. */
+unsigned fc_experiment_freeze(const fc_config *config);
+/** Model with its weights (random or from model.init), and a copy of them in model->initial where
+ * the run goes on needing it. All ranks read the file. */
 FC_NODISCARD fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip **out);
 fc_dtype fc_experiment_dtype(const fc_config *config);
 /** "fp32" or "fp64"; FC_USAGE where device or precision is not to be had. */
@@ -37,6 +41,9 @@ FC_NODISCARD fc_status fc_experiment_open(fc_experiment *x, const fc_config *con
                                           unsigned purpose);
 void fc_experiment_close(fc_experiment *x);
 
+/** Embed the concepts regions are told apart by, once the weights are those to start from.
+ * Collective. */
+FC_NODISCARD fc_status fc_experiment_embed_concepts(fc_experiment *x);
 /** Loader options of this rank for steps [begin, total_steps). */
 fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin);
 /** Epochs done after `step` updates. */

@@ -84,7 +84,7 @@ static void split_scenes(const fc_store *s, fc_evaluation *out)
     out->unseen_top1 = count[1] > 0 ? sum[1] / count[1] : NAN;
 }
 
-static fc_status evaluate(fc_experiment *x, fc_evaluation *out)
+static fc_status run_all(fc_experiment *x, fc_evaluation *out)
 {
     const fc_config *c = x->config;
     if (x->box != NULL) {
@@ -99,6 +99,16 @@ static fc_status evaluate(fc_experiment *x, fc_evaluation *out)
         out->has_retrieval = true;
     }
     return FC_OK;
+}
+
+/* The model as it would be saved for use. */
+static fc_status evaluate(fc_experiment *x, fc_evaluation *out)
+{
+    void *own;
+    fc_clip_ensemble_begin(x->model, &own);
+    fc_status status = run_all(x, out);
+    fc_clip_ensemble_end(x->model, &own);
+    return status;
 }
 
 fc_status fc_experiment_evaluate(fc_experiment *x, double epoch, fc_evaluation *out)

@@ -135,10 +135,21 @@ static fc_status evaluate(run *r)
     return FC_OK;
 }
 
+/* The model for use elsewhere, ensembled with the initial one where that is asked for. */
+static fc_status save_model(run *r, int64_t epoch)
+{
+    void *own;
+    fc_clip_ensemble_begin(r->x->model, &own);
+    fc_status status = fc_checkpoint_save_model(r->folder, r->x->model, epoch, r->x->comm);
+    fc_clip_ensemble_end(r->x->model, &own);
+    return status;
+}
+
 /* Results first: a state promises that the rows it builds on are there. */
 static fc_status save_state(run *r)
 {
     r->at.epoch_seconds = fc_clock_seconds() - r->epoch_begun;
+    r->at.ensemble_alpha = r->config->train.ensemble_alpha;
     r->saved_at = fc_clock_seconds();
     r->saved_step = r->at.step;
     FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_results_checkpoint(r->results, r->results_copy)
@@ -168,8 +179,7 @@ static fc_status end_of_epoch(run *r)
         FC_TRY(evaluate(r));
     }
     if (!last && is_due(epoch, r->config->train.checkpoint.every_epochs)) {
-        FC_TRY_AS("checkpoint",
-                  fc_checkpoint_save_model(r->folder, r->x->model, epoch, r->x->comm));
+        FC_TRY_AS("checkpoint", save_model(r, epoch));
         FC_TRY(save_state(r));
     }
     return FC_OK;
@@ -374,7 +384,7 @@ static fc_status finish(run *r)
 {
     fc_progress_end(&r->progress);
     int64_t epoch = (r->at.step + r->x->steps_per_epoch - 1) / r->x->steps_per_epoch;
-    FC_TRY(fc_checkpoint_save_model(r->folder, r->x->model, epoch, r->x->comm));
+    FC_TRY(save_model(r, epoch));
     if (r->saved_step != r->at.step) {
         FC_TRY(save_state(r));
     }
@@ -397,6 +407,7 @@ static fc_status train(run *r)
                                      .images = fc_sampler_size(r->x->sampler)};
     r->epoch_begun = r->saved_at = fc_clock_seconds();
     FC_TRY(start(r));
+    FC_TRY(fc_experiment_embed_concepts(r->x));
     fc_fault_set_step(r->at.step);
     if (r->at.step == r->x->total_steps) {
         fc_log_info("%s has trained all of its %" PRId64

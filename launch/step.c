@@ -8,12 +8,13 @@
 #include <string.h>
 
 /* The features terms read, in the order of FC_NEED_...'s bits. */
-enum { IMAGE, TEXT, BOX, CROP, REGION_TEXT, KINDS };
+enum { IMAGE, TEXT, BOX, CROP, REGION_TEXT, TEACHER, KINDS };
 
 typedef struct features {
     fc_tensor *of[KINDS];
     int64_t *captioned; /* regions with a caption, counted within the part */
     int64_t captioned_count;
+    double teacher_flops;
 } features;
 
 struct fc_step {
@@ -30,6 +31,9 @@ struct fc_step {
     bool has_grad[KINDS];
     int64_t *kept_captioned;
     int64_t captioned_count, captioned_capacity;
+    /* of the whole batch */
+    int32_t *concept; /* (R) */
+    int64_t concept_capacity, batch_step;
 };
 
 static const size_t BUCKET_BYTES = (size_t)16 << 20;
@@ -56,6 +60,7 @@ void fc_step_destroy(fc_step **sp)
         fc_free(&s->kept_grad[k]);
     }
     fc_free(&s->kept_captioned);
+    fc_free(&s->concept);
     fc_tape_destroy(&s->tape);
     fc_grad_reduce_destroy(&s->reduce);
     fc_adamw_destroy(&s->adamw);
@@ -228,10 +233,29 @@ static void spoil(features *f)
     }
 }
 
-static fc_status part_features(fc_step *s, const fc_batch *batch, int index, features *f)
+/* What the initial model makes of the crops. */
+static fc_status teacher_features(fc_step *s, const part *p, features *f)
+{
+    if ((s->needs & FC_NEED_TEACHER) == 0) {
+        return FC_OK;
+    }
+    double before = fc_tape_flops(s->tape, false);
+    int64_t picture = 3 * (int64_t)s->model->image_size * s->model->image_size;
+    f->of[TEACHER] =
+        fc_clip_teacher(s->model, s->tape, p->batch->crops + p->region * picture, p->regions);
+    f->teacher_flops = fc_tape_flops(s->tape, false) - before;
+    return fc_tape_status(s->tape);
+}
+
+/* teach: the teacher's features as well; having no gradient, they are computed once a step. */
+static fc_status part_features(fc_step *s, const fc_batch *batch, int index, bool teach,
+                               features *f)
 {
     part p = part_of(batch, index, s->options.accumulate);
     *f = (features){0};
+    if (teach) {
+        FC_TRY(teacher_features(s, &p, f));
+    }
     FC_TRY(vision_features(s, &p, f));
     FC_TRY(text_features(s, &p, f));
     spoil(f);
@@ -259,12 +283,20 @@ static fc_status run_terms(fc_step *s, const features *f, fc_step_result *result
                          .crop = f->of[CROP],
                          .region_text = f->of[REGION_TEXT],
                          .captioned = f->captioned,
-                         .captioned_count = f->captioned_count};
+                         .captioned_count = f->captioned_count,
+                         .teacher = f->of[TEACHER],
+                         .seed = s->options.seed,
+                         .step = (uint64_t)s->batch_step};
+    if ((s->needs & FC_NEED_CONCEPT) != 0) {
+        in.concept = s->concept;
+        in.concept_embeddings = s->options.concepts->embeddings;
+        in.concepts = s->options.concepts->count;
+    }
     result->loss = 0;
     for (int i = 0; i < s->options.term_count; i++) {
         const fc_step_term *term = &s->options.terms[i];
         fc_tape_push(s->tape, "losses.%s", term->def->name);
-        scalars[i] = term->def->forward(s->tape, &in, term->options);
+        scalars[i] = term->def->forward(s->tape, &in, &term->options);
         fc_tape_pop(s->tape);
         FC_TRY(fc_tape_status(s->tape));
         weights[i] = term->weight;
@@ -279,7 +311,7 @@ static fc_status whole_batch(fc_step *s, const fc_batch *batch, fc_step_result *
     features f;
     fc_tensor *scalars[FC_MAX_TERMS];
     double weights[FC_MAX_TERMS];
-    FC_TRY_AS("forward", part_features(s, batch, 0, &f));
+    FC_TRY_AS("forward", part_features(s, batch, 0, true, &f));
     FC_TRY_AS("losses", run_terms(s, &f, result, scalars, weights));
     if (!s->options.unsynced_gradients) {
         fc_grad_reduce_begin(s->reduce);
@@ -318,7 +350,7 @@ static void keep_captioned(fc_step *s, const features *f, int64_t regions_before
     }
 }
 
-static fc_status features_of_all(fc_step *s, const fc_batch *batch)
+static fc_status features_of_all(fc_step *s, const fc_batch *batch, fc_step_result *result)
 {
     memset(s->kept_rows, 0, sizeof s->kept_rows);
     s->captioned_count = 0;
@@ -326,7 +358,7 @@ static fc_status features_of_all(fc_step *s, const fc_batch *batch)
         features f;
         int64_t regions = s->kept_rows[BOX];
         (void)fc_tape_record(s->tape, false);
-        fc_status status = part_features(s, batch, m, &f);
+        fc_status status = part_features(s, batch, m, true, &f);
         (void)fc_tape_record(s->tape, true);
         FC_TRY(status);
         for (int k = 0; k < KINDS; k++) {
@@ -335,7 +367,8 @@ static fc_status features_of_all(fc_step *s, const fc_batch *batch)
             }
         }
         keep_captioned(s, &f, regions);
-        (void)fc_tape_flops(s->tape, true); /* counted when it runs with a tape */
+        (void)fc_tape_flops(s->tape, true); /* what runs with a tape is counted there */
+        result->flops += f.teacher_flops;
         fc_tape_reset(s->tape);
     }
     return FC_OK;
@@ -344,12 +377,13 @@ static fc_status features_of_all(fc_step *s, const fc_batch *batch)
 static fc_status feature_gradients(fc_step *s, fc_step_result *result)
 {
     features f = {.captioned = s->kept_captioned, .captioned_count = s->captioned_count};
-    static const unsigned need[KINDS] = {FC_NEED_IMAGE, FC_NEED_TEXT, FC_NEED_BOX, FC_NEED_CROP,
-                                         FC_NEED_REGION_TEXT};
+    static const unsigned need[KINDS] = {FC_NEED_IMAGE, FC_NEED_TEXT,        FC_NEED_BOX,
+                                         FC_NEED_CROP,  FC_NEED_REGION_TEXT, FC_NEED_TEACHER};
     size_t row = (size_t)s->model->config.embed_dim * fc_dtype_bytes(s->model->params->dtype);
     for (int k = 0; k < KINDS; k++) {
         if ((s->needs & need[k]) != 0) {
-            f.of[k] = fc_tape_matrix(s->tape, s->kept_rows[k], s->model->config.embed_dim, true);
+            f.of[k] =
+                fc_tape_matrix(s->tape, s->kept_rows[k], s->model->config.embed_dim, k != TEACHER);
             memcpy(f.of[k]->data, s->kept[k], (size_t)s->kept_rows[k] * row);
         }
     }
@@ -370,13 +404,13 @@ static fc_status feature_gradients(fc_step *s, fc_step_result *result)
 
 static fc_status in_parts(fc_step *s, const fc_batch *batch, fc_step_result *result)
 {
-    FC_TRY_AS("forward", features_of_all(s, batch));
+    FC_TRY_AS("forward", features_of_all(s, batch, result));
     FC_TRY(feature_gradients(s, result));
     size_t row = (size_t)s->model->config.embed_dim * fc_dtype_bytes(s->model->params->dtype);
     int64_t done[KINDS] = {0};
     for (int m = 0; m < s->options.accumulate; m++) {
         features f;
-        FC_TRY_AS("forward", part_features(s, batch, m, &f));
+        FC_TRY_AS("forward", part_features(s, batch, m, false, &f));
         for (int k = 0; k < KINDS; k++) {
             if (f.of[k] != NULL && s->has_grad[k]) {
                 fc_tape_seed(s->tape, f.of[k],
@@ -418,12 +452,27 @@ static fc_status keep_own_gradients(fc_step *s)
                               FC_COMM_SUM);
 }
 
+static void find_concepts(fc_step *s, const fc_batch *batch)
+{
+    if (batch->regions > s->concept_capacity || s->concept == NULL) {
+        s->concept_capacity = 2 * batch->regions + 1;
+        s->concept = fc_realloc(s->concept, (size_t)s->concept_capacity, sizeof *s->concept);
+    }
+    for (int64_t r = 0; r < batch->regions; r++) {
+        s->concept[r] = fc_concept_of(s->options.concepts, batch->region_index[r]);
+    }
+}
+
 fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *result)
 {
     *result = (fc_step_result){.logit_scale = exp(value_of(s->model->logit_scale))};
     fc_tape_reset(s->tape);
     (void)fc_tape_flops(s->tape, true);
     fc_params_zero_grad(s->model->params);
+    s->batch_step = batch->step;
+    if ((s->needs & FC_NEED_CONCEPT) != 0) {
+        find_concepts(s, batch);
+    }
     if (s->options.accumulate > 1) {
         FC_TRY(in_parts(s, batch, result));
     } else {

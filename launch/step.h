@@ -6,6 +6,7 @@
 #include "core/adamw.h"
 #include "core/grad_reduce.h"
 #include "data/loader.h"
+#include "launch/concepts.h"
 #include "losses/loss.h"
 #include "models/clip.h"
 
@@ -14,7 +15,7 @@ enum { FC_MAX_TERMS = 16 };
 typedef struct fc_step_term {
     const fc_loss_def *def;
     double weight;
-    int options;
+    fc_loss_options options;
 } fc_step_term;
 
 typedef struct fc_step_options {
@@ -23,7 +24,9 @@ typedef struct fc_step_options {
     bool local_loss, gather_with_grad;
     bool unsynced_gradients; /* compat: no sum over ranks */
     bool recompute;
-    int accumulate; /* micro-batches; the result does not depend on it */
+    int accumulate;              /* micro-batches; the result does not depend on it */
+    uint64_t seed;               /* of terms that draw at random */
+    const fc_concepts *concepts; /* where a term needs them; borrowed */
     fc_adamw_options adamw;
 } fc_step_options;
 
@@ -38,7 +41,7 @@ typedef struct fc_step_result {
 
 typedef struct fc_step fc_step;
 
-/** Model and communicator stay the caller's. */
+/** Model and communicator stay the caller's. A term that needs a teacher needs model->initial. */
 fc_step *fc_step_create(fc_clip *model, fc_comm *comm, const fc_step_options *options);
 void fc_step_destroy(fc_step **s);
 /** FC_NEED_... bits of all terms: what the loader has to bring. */

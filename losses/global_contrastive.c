@@ -1,7 +1,7 @@
 /* L_GC: every picture against every caption of the global batch (CLIP; FineCLIP section 3.1). */
 #include "losses/loss.h"
 
-static fc_tensor *forward(fc_tape *tape, const fc_loss_inputs *in, int options)
+static fc_tensor *forward(fc_tape *tape, const fc_loss_inputs *in, const fc_loss_options *options)
 {
     (void)options;
     return fc_contrastive(tape, in, in->image, in->text);

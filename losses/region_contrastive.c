@@ -3,7 +3,7 @@
 #include "core/op.h"
 #include "losses/loss.h"
 
-static fc_tensor *forward(fc_tape *tape, const fc_loss_inputs *in, int options)
+static fc_tensor *forward(fc_tape *tape, const fc_loss_inputs *in, const fc_loss_options *options)
 {
     (void)options;
     fc_tensor *box = fc_gather_rows(tape, in->box, in->captioned, in->captioned_count);

@@ -7,16 +7,12 @@
 
 enum { STOP_NONE, STOP_CROPS, STOP_REGIONS };
 
-static fc_status read_options(const fc_yaml *mapping, int *options)
-{
-    static const char *const words[] = {"none", "crops", "regions", NULL};
-    *options = STOP_NONE;
-    const fc_yaml *stop = mapping != NULL ? fc_yaml_get(mapping, "stop_gradient") : NULL;
-    if (stop != NULL) {
-        FC_TRY(fc_yaml_choice(stop, words, options));
-    }
-    return FC_OK;
-}
+static const char *const sides[] = {"none", "crops", "regions", NULL};
+
+static const fc_loss_option options_of_term[] = {
+    {"stop_gradient", "none", "the side that is taken as it is, without gradient", sides, 0, 0},
+    {0},
+};
 
 typedef struct distill_ctx {
     fc_tensor *box, *crop, *loss;
@@ -75,54 +71,49 @@ static double sum_of_distances(const fc_tensor *a, const fc_tensor *b)
     return sum;
 }
 
-static fc_tensor *forward(fc_tape *tape, const fc_loss_inputs *in, int options)
+fc_tensor *fc_cosine_distance(fc_tape *tape, const fc_loss_inputs *in, fc_tensor *box,
+                              fc_tensor *other, bool to_box, bool to_other)
 {
-    if (in->box == NULL || in->crop == NULL || fc_tape_status(tape) != FC_OK) {
+    if (box == NULL || other == NULL || fc_tape_status(tape) != FC_OK) {
         return NULL;
     }
-    fc_tensor *inputs[2] = {in->box, in->crop};
+    fc_tensor *inputs[2] = {box, other};
     fc_tensor *loss = fc_tape_tensor(tape, 0, NULL, fci_needs_grad(tape, 2, inputs));
-    if (in->box->rows != in->crop->rows) {
-        return fci_tape_fail(tape, FC_BUG, "self_distillation: %lld boxes, %lld crops",
-                             (long long)in->box->rows, (long long)in->crop->rows);
+    if (box->rows != other->rows) {
+        return fci_tape_fail(tape, FC_BUG, "%lld boxes, %lld embeddings of crops",
+                             (long long)box->rows, (long long)other->rows);
     }
-    double sums[2] = {sum_of_distances(in->box, in->crop), (double)in->box->rows};
-    int ranks = fc_comm_size(in->comm);
-    double scale = 0;
-    bool mean_of_means = !in->gather_with_grad && ranks > 1;
-    if (mean_of_means) {
-        scale = sums[1] > 0 ? 1.0 / (sums[1] * ranks) : 0;
-        sums[0] *= scale;
-    }
-    if (fc_comm_all_reduce(in->comm, sums, 2, FC_COMM_F64, FC_COMM_SUM) != FC_OK) {
+    double value = sum_of_distances(box, other), scale;
+    if (fc_region_mean(in, box->rows, &value, &scale) != FC_OK) {
         return fci_tape_fail(tape, FC_RUNTIME, "%s", fc_error_message());
     }
-    if (!mean_of_means) {
-        scale = sums[1] > 0 ? 1.0 / sums[1] : 0;
-        sums[0] *= scale;
-    }
     if (loss->dtype == FC_F64) {
-        *(double *)loss->data = sums[0];
+        *(double *)loss->data = value;
     } else {
-        *(float *)loss->data = (float)sums[0];
+        *(float *)loss->data = (float)value;
     }
     distill_ctx *c = fci_tape_node(tape, backward, sizeof *c, loss, 2, inputs);
     if (c != NULL) {
-        *c = (distill_ctx){.box = in->box,
-                           .crop = in->crop,
+        *c = (distill_ctx){.box = box,
+                           .crop = other,
                            .loss = loss,
-                           .to_box = options != STOP_REGIONS,
-                           .to_crop = options != STOP_CROPS,
+                           .to_box = to_box,
+                           .to_crop = to_other,
                            .scale = scale};
     }
     return loss;
 }
 
+static fc_tensor *forward(fc_tape *tape, const fc_loss_inputs *in, const fc_loss_options *options)
+{
+    return fc_cosine_distance(tape, in, in->box, in->crop, options->value[0] != STOP_REGIONS,
+                              options->value[0] != STOP_CROPS);
+}
+
 const fc_loss_def fc_loss_self_distillation = {
     .name = "self_distillation",
-    .doc = "one minus the cosine between a box feature and the embedding of the box's crop "
-           "(stop_gradient: none, crops or regions)",
+    .doc = "one minus the cosine between a box feature and the embedding of the box's crop",
     .needs = FC_NEED_BOX | FC_NEED_CROP,
-    .read_options = read_options,
+    .options = options_of_term,
     .forward = forward,
 };

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- Adding parameters ---- */
@@ -95,6 +96,25 @@ static fc_status check_sizes(const fc_model_config *c, int image_size)
     return FC_OK;
 }
 
+/* Freeze all of the picture tower but its last blocks. Fillers go with what stands before them:
+ * inside a view all is trained or nothing. */
+static void lock_tower(fc_clip *m, int blocks)
+{
+    const char *prefix = fci_vision_kind(&m->config)->blocks;
+    size_t length = strlen(prefix);
+    bool trained = false;
+    for (int i = m->vision_first; i < m->vision_first + m->vision_count; i++) {
+        const char *name = m->params->items[i].name;
+        if (name != NULL) {
+            trained = strncmp(name, prefix, length) == 0 &&
+                      atoi(name + length) >= m->config.vision.layers - blocks;
+        }
+        if (!trained) {
+            fc_params_freeze(m->params, i, 1);
+        }
+    }
+}
+
 /* Rotary tables of the grid in the model's type. */
 static void build_rope(fc_clip *m)
 {
@@ -120,7 +140,12 @@ static void build_rope(fc_clip *m)
 fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image_size,
                          fc_dtype dtype, unsigned freeze)
 {
+    int blocks = fci_train_last_blocks(freeze);
     FC_TRY(check_sizes(config, image_size));
+    if (blocks > config->vision.layers) {
+        return FC_FAIL(FC_USAGE, "model.unlocked_blocks: %d, the picture tower has %d blocks",
+                       blocks, config->vision.layers);
+    }
     fc_clip *m = fc_alloc(1, sizeof *m);
     fc_params *p = m->params = fc_params_create(dtype);
     m->config = *config;
@@ -128,6 +153,7 @@ fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image
     m->grid = image_size / config->vision.patch_size;
     m->patches = (int64_t)m->grid * m->grid;
     m->freeze = freeze;
+    m->ensemble_alpha = 1;
 
     int scale =
         fci_add(m, (fci_init_rule){FCI_INIT_CONSTANT, log(1.0 / 0.07)}, 0, NULL, "logit_scale");
@@ -143,6 +169,9 @@ fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image
 
     if (freeze & FC_FREEZE_IMAGE) {
         fc_params_freeze(p, m->vision_first, m->vision_count);
+    }
+    if (blocks > 0) {
+        lock_tower(m, blocks);
     }
     if (freeze & FC_FREEZE_TEXT) {
         fc_params_freeze(p, m->text_first, m->text_count);
@@ -164,6 +193,7 @@ void fc_clip_destroy(fc_clip **mp)
     if (m == NULL) {
         return;
     }
+    fc_clip_destroy(&m->initial);
     fci_vision_kind(&m->config)->destroy(m);
     fci_text_destroy(m);
     fc_params_destroy(&m->params);

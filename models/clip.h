@@ -13,12 +13,16 @@ typedef struct fci_text fci_text;
 typedef struct fci_init_rule fci_init_rule;
 
 enum { FC_FREEZE_IMAGE = 1, FC_FREEZE_TEXT = 2, FC_FREEZE_LOGIT_SCALE = 4 };
+/* Of the picture tower only the last `blocks` blocks train: patch embedding, class token,
+ * positions, the blocks before, final norm and projection do not (CLIPSelf's locked tower). Goes
+ * with the bits above; 0: no such limit. */
+#define FC_TRAIN_LAST_BLOCKS(blocks) ((unsigned)(blocks) << 8)
 
 typedef struct fc_clip {
     fc_model_config config;
     int image_size, grid; /* input side in pixels; patches a side */
     int64_t patches;      /* grid^2 */
-    unsigned freeze;      /* FC_FREEZE_... */
+    unsigned freeze;      /* FC_FREEZE_... and FC_TRAIN_LAST_BLOCKS */
     fc_params *params;    /* logit_scale, visual..., text... */
     fc_tensor *logit_scale;
     int vision_first, vision_count, text_first, text_count; /* ranges of params->items */
@@ -27,13 +31,16 @@ typedef struct fc_clip {
     fci_text *text;
     void *rope_cos, *rope_sin; /* (P, head width / 2) in the model's type; NULL for vit */
     fci_init_rule *rules;      /* one a parameter */
+
+    struct fc_clip *initial; /* the model as it was before training, frozen; NULL: not kept */
+    double ensemble_alpha;   /* below 1: what is saved for use and evaluated (initial.c) */
 } fc_clip;
 
 /** Build a model whose parameters are all zero; fc_clip_init or fc_clip_load fills them.
  *  image_size  input side in pixels, a multiple of the patch size; may differ from config's own
- *  freeze      FC_FREEZE_... bits: those parameters get no gradient
- *  Errors FC_USAGE image_size is no multiple of the patch size, or a width no multiple of the heads
- */
+ *  freeze      FC_FREEZE_... bits, FC_TRAIN_LAST_BLOCKS: those parameters get no gradient
+ *  Errors FC_USAGE image_size is no multiple of the patch size, a width no multiple of the heads,
+ * or more blocks to train than there are */
 FC_NODISCARD fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image_size,
                                       fc_dtype dtype, unsigned freeze);
 void fc_clip_destroy(fc_clip **m);
@@ -46,6 +53,17 @@ void fc_clip_init(fc_clip *m, uint64_t seed);
  * else equal. Shares nothing with `m`.
  *  Errors FC_USAGE as fc_clip_create */
 FC_NODISCARD fc_status fc_clip_resized(fc_clip **out, const fc_clip *m, int image_size);
+
+/** Keep a frozen copy of `m` as it is now in m->initial. */
+FC_NODISCARD fc_status fc_clip_keep_initial(fc_clip *m);
+/** Class embeddings (n,D) of n pictures (n,S,S,3) by m->initial, unit length, without gradient;
+ * what they take on the way is given back at once. Local. */
+fc_tensor *fc_clip_teacher(const fc_clip *m, fc_tape *tape, const uint8_t *rgb, int64_t n);
+/** Weight ensembling (CLIPSelf): let every value be initial + alpha (value - initial) until
+ * fc_clip_ensemble_end puts back *own, bit for bit. alpha is m->ensemble_alpha; at 1 nothing
+ * happens and *own is NULL. */
+void fc_clip_ensemble_begin(fc_clip *m, void **own);
+void fc_clip_ensemble_end(fc_clip *m, void **own);
 
 /** Run the picture tower once over all sequences (pictures, then crops) and branch in the last
  * block: class embeddings through attention, dense features through values alone.

@@ -80,6 +80,7 @@ fc_tensor *fci_block_finish(const fci_block *b, fc_tape *tape, fc_tensor *mixed,
 /* ---- Picture towers (vision.c; one definition a kind) ---- */
 
 typedef struct fci_vision_def {
+    const char *blocks; /* names of the blocks' parameters up to the number */
     /** Add parameters and views. */
     void (*build)(fc_clip *m);
     void (*destroy)(fc_clip *m);
@@ -93,6 +94,12 @@ typedef struct fci_vision_def {
 } fci_vision_def;
 
 extern const fci_vision_def fci_vit, fci_eva02;
+
+/** What FC_TRAIN_LAST_BLOCKS put there; 0: no limit. */
+static inline int fci_train_last_blocks(unsigned freeze)
+{
+    return (int)(freeze >> 8);
+}
 
 const fci_vision_def *fci_vision_kind(const fc_model_config *config);
 int fci_vision_heads(const fc_model_config *config);

@@ -10,6 +10,7 @@ typedef struct tally {
     double linear;    /* FLOPs forward; twice that backward */
     double input;     /* of which the input needs no gradient: once that backward */
     double attention; /* FLOPs forward; 2.5 times that backward */
+    double locked;    /* backward FLOPs of these that locked parts save */
     double kept;      /* values outside blocks that run again */
     double block;     /* values of one whole block */
     double blocks;    /* values of all blocks but the last */
@@ -31,17 +32,25 @@ static double finish(tally *t, double rows, double width, double hidden, bool ev
     return eva ? rows * (4 * width + 4 * hidden) : rows * (3 * width + 2 * hidden);
 }
 
-/* All blocks but the last. pairs: queries times keys of all sequences. */
+/* All blocks but the last, of which the first `locked` do not train. pairs: queries times keys of
+ * all sequences. */
 static void whole_blocks(tally *t, double rows, double pairs, double width, double hidden,
-                         int count, bool eva)
+                         int count, int locked, bool eva)
 {
     for (int l = 0; l < count; l++) {
+        double before = t->linear, attention = t->attention;
         linear(t, rows, width, 3 * width);
         t->attention += 4 * pairs * width;
-        t->block = rows * 5 * width + finish(t, rows, width, hidden, eva);
-        t->blocks += t->block;
+        double values = rows * 5 * width + finish(t, rows, width, hidden, eva);
+        if (l < locked) {
+            t->locked += 2 * (t->linear - before) + 2.5 * (t->attention - attention);
+            t->kept += rows * width; /* its result, and nothing of how it came about */
+            continue;
+        }
+        t->block = values;
+        t->blocks += values;
+        t->between += rows * width;
     }
-    t->between = rows * width * count;
 }
 
 /* The last block from its norm on, for rows it is wanted for. whole: rows that get norm, k and v;
@@ -70,14 +79,20 @@ static void vision_cost(tally *t, const fc_model_config *c, int image_size, cons
     double dense = (double)w->dense_count * patches, classes = n - first;
     double alone = (double)(w->dense_count < w->class_first ? w->dense_count : w->class_first);
 
+    /* With a locked tower all but the last blocks are frozen, the embedding and the head, too. */
+    int train = fci_train_last_blocks(w->freeze), layers = c->vision.layers;
+    int locked = train > 0 && train < layers ? layers - train : 0;
+
     linear(t, n * patches, pixels, width);
     t->input = t->linear;
+    t->locked = train > 0 ? t->linear : 0;
     t->kept = n * (patches * (pixels + width) + length * width * (eva ? 1 : 2));
-    whole_blocks(t, n * length, n * length * length, width, hidden, c->vision.layers - 1, eva);
+    whole_blocks(t, n * length, n * length * length, width, hidden, layers - 1, locked, eva);
     last_block(t, classes * length, classes, dense, alone * patches, classes * length, width,
                hidden, eva);
     t->kept += first > 0 ? classes * length * width : 0; /* rows gathered before the norm */
     linear(t, classes + dense, width, dim);
+    t->locked += train > 0 ? 2 * (classes + dense) * width * dim : 0;
     t->kept += (classes + dense) * (width + dim) + dense * dim;
     t->kept += classes > 0 && dense > 0 ? (classes + dense) * dim : 0;
 }
@@ -87,7 +102,7 @@ static void text_cost(tally *t, const fc_model_config *c, const fc_clip_work *w)
     double width = c->text.width, rows = (double)w->text_rows, tokens = (double)w->text_tokens;
     double length = rows > 0 ? tokens / rows : 0; /* as if all rows were equally long */
     t->kept = tokens * width;
-    whole_blocks(t, tokens, tokens * length / 2, width, 4 * width, c->text.layers - 1, false);
+    whole_blocks(t, tokens, tokens * length / 2, width, 4 * width, c->text.layers - 1, 0, false);
     last_block(t, tokens, rows, 0, 0, tokens, width, 4 * width, false);
     t->kept += rows * width; /* residual rows */
     linear(t, rows, width, c->embed_dim);
@@ -97,7 +112,7 @@ static void text_cost(tally *t, const fc_model_config *c, const fc_clip_work *w)
 static void add_tower(fc_clip_cost *out, const tally *t, bool frozen, bool recompute)
 {
     double forward = t->linear + t->attention;
-    double backward = 2 * t->linear - t->input + 2.5 * t->attention;
+    double backward = 2 * t->linear - t->input + 2.5 * t->attention - t->locked;
     out->forward_flops += forward;
     out->step_flops += frozen ? forward : forward + backward;
     if (frozen) {
@@ -130,6 +145,13 @@ static int64_t vision_parameters(const fc_model_config *c, int image_size)
            width * c->embed_dim + (eva ? c->embed_dim : 0);
 }
 
+static int64_t trained_vision(const fc_model_config *c, int64_t all, unsigned freeze)
+{
+    int blocks = fci_train_last_blocks(freeze);
+    bool eva = c->vision.kind == FC_VISION_EVA02;
+    return blocks > 0 ? blocks * block_parameters(c->vision.width, fci_vision_hidden(c), eva) : all;
+}
+
 static int64_t text_parameters(const fc_model_config *c)
 {
     int64_t width = c->text.width;
@@ -145,7 +167,8 @@ void fc_clip_estimate(fc_clip_cost *out, const fc_model_config *config, int imag
     int64_t image = vision_parameters(config, image_size), text = text_parameters(config);
     tally vision = {0}, words = {0};
     *out = (fc_clip_cost){.parameters = 1 + image + text};
-    out->trained = (work->freeze & FC_FREEZE_LOGIT_SCALE ? 0 : 1) + (image_frozen ? 0 : image) +
+    out->trained = (work->freeze & FC_FREEZE_LOGIT_SCALE ? 0 : 1) +
+                   (image_frozen ? 0 : trained_vision(config, image, work->freeze)) +
                    (text_frozen ? 0 : text);
     vision_cost(&vision, config, image_size, work);
     text_cost(&words, config, work);

@@ -11,7 +11,7 @@ typedef struct fc_clip_work {
     int64_t sequences;                /* pictures and crops */
     int64_t dense_count, class_first; /* as fc_clip_vision takes them */
     int64_t text_rows, text_tokens;   /* different rows; their tokens up to the end token */
-    unsigned freeze;                  /* FC_FREEZE_... */
+    unsigned freeze;                  /* FC_FREEZE_..., FC_TRAIN_LAST_BLOCKS */
     bool recompute;
 } fc_clip_work;
 

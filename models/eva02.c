@@ -157,4 +157,5 @@ static fc_tensor *finish(const fc_clip *m, fc_tape *tape, fc_tensor *mixed, fc_t
     return fc_linear(tape, fci_norm(tape, x, v->norm, NORM_EPS), v->head[0], v->head[1], NULL);
 }
 
-const fci_vision_def fci_eva02 = {build, destroy, embed, block, norm, part, finish};
+const fci_vision_def fci_eva02 = {
+    "visual.blocks.", build, destroy, embed, block, norm, part, finish};

@@ -89,4 +89,5 @@ static fc_tensor *finish(const fc_clip *m, fc_tape *tape, fc_tensor *mixed, fc_t
     return fc_project(tape, fci_norm(tape, x, v->ln_post, NORM_EPS), v->proj);
 }
 
-const fci_vision_def fci_vit = {build, destroy, embed, block, norm, part, finish};
+const fci_vision_def fci_vit = {
+    "visual.transformer.resblocks.", build, destroy, embed, block, norm, part, finish};

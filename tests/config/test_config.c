@@ -148,7 +148,7 @@ static void test_values(void)
     FC_CHECK_NEAR(c->losses[0].weight, 2, 0);
     FC_CHECK_STR(c->losses[1].def->name, "self_distillation");
     FC_CHECK_NEAR(c->losses[1].weight, 0.5, 0);
-    FC_CHECK_INT(c->losses[1].options, 1);
+    FC_CHECK_INT(c->losses[1].options.value[0], 1);
     FC_CHECK_INT(c->train.steps, 20);
     FC_CHECK_INT(c->train.schedule.kind, FC_SCHEDULE_CONSTANT_COOLDOWN);
     FC_CHECK_INT(c->train.schedule.cooldown_steps, 5);
@@ -255,7 +255,7 @@ static void test_overrides(void)
                           "losses.self_distillation.stop_gradient=regions"));
     FC_CHECK_INT(c->loss_count, 1);
     FC_CHECK_NEAR(c->losses[0].weight, 0.5, 0);
-    FC_CHECK_INT(c->losses[0].options, 2);
+    FC_CHECK_INT(c->losses[0].options.value[0], 2);
     fc_config_destroy(&c);
     FC_CHECK_OK(load_text(&c, "seed: 3\n", "losses.self_distillation.weight=0"));
     FC_CHECK_INT(c->loss_count, 2);
@@ -325,6 +325,18 @@ static void test_mistakes(void)
     REFUSED("losses: {global_contrastive: {stop_gradient: none}}\n",
             "losses.global_contrastive.stop_gradient: unknown key");
     REFUSED("losses: {self_distillation: {stop_gradient: crop}}\n", "did you mean crops?");
+    REFUSED("losses: {regionclip: {classes: 0}}\n", "losses.regionclip.classes: want 1 to");
+    REFUSED("losses: {regionclip: {concept: a.h5}}\n", "did you mean losses.regionclip.concepts?");
+    REFUSED("losses: {regionclip: {concepts: [a]}}\n", "losses.regionclip.concepts: want a text");
+    REFUSED("losses: {clipself: {stop_gradient: none}}\n",
+            "losses.clipself.stop_gradient: unknown key");
+    REFUSED("model:\n  config: tiny-vit\n  unlocked_blocks: 5\n",
+            "exp.yaml:3: model.unlocked_blocks: 5, the model's picture tower has 4 blocks");
+    REFUSED("model: {unlocked_blocks: 0}\n", "model.unlocked_blocks: want 1 to");
+    REFUSED("model: {unlocked_blocks: 2, freeze: [image]}\n", "no block of it trains");
+    REFUSED("train: {ensemble_alpha: 1.5}\n", "train.ensemble_alpha: want 0 to 1");
+    REFUSED("data: {regions: grid}\n", "data.regions: grid: cells have no captions and no "
+                                       "categories, and losses.region_contrastive needs them");
     REFUSED("train: {schedule: {kind: constant_cooldown}}\n",
             "needs train.schedule.cooldown_steps");
     REFUSED("train: {schedule: {cooldown_steps: 4}}\n", "only kind: constant_cooldown");
@@ -391,6 +403,9 @@ static void test_files(void)
                 "exp.yaml:2: eval.retrieval.data: cannot open v.h5");
     CHECK_FAILS("data: {train: {synthetic: {}}}\neval:\n  box_classification: v.h5\n",
                 FC_FOR_TRAIN | FC_FOR_EVAL, FC_NOINPUT, "exp.yaml:3: eval.box_classification.data");
+    CHECK_FAILS("data: {train: {synthetic: {}}}\nlosses: {regionclip: {concepts: gone.h5}}\n",
+                FC_FOR_TRAIN, FC_NOINPUT,
+                "exp.yaml:2: losses.regionclip.concepts: cannot open gone.h5");
     CHECK_FAILS("data: {train: {synthetic: {}}}\nlosses: {global_contrastive: 0}\n", FC_FOR_TRAIN,
                 FC_USAGE, "losses: every term is off");
     CHECK_FAILS("data: {train: {synthetic: {}}}\nmodel: {freeze: [image, text, logit_scale]}\n",
@@ -435,6 +450,10 @@ static void test_shipped(void)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         shipped(all[i], all_terms);
     }
+    shipped("methods_clip", "global_contrastive");
+    shipped("methods_regionclip", "regionclip");
+    shipped("methods_clipself", "clipself");
+    shipped("methods_fineclip", all_terms);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char name[64];
         snprintf(name, sizeof name, "ablation_row%d", (int)i + 1);
@@ -458,6 +477,10 @@ static void test_help(void)
     char *help = fc_config_help();
     FC_CHECK(strstr(help, "train.batch_size: 32   (") != NULL);
     FC_CHECK(strstr(help, "losses.self_distillation\n") != NULL);
+    FC_CHECK(strstr(help, "losses.self_distillation.stop_gradient: none   (none | crops | ") !=
+             NULL);
+    FC_CHECK(strstr(help, "losses.regionclip.classes: 100   (") != NULL);
+    FC_CHECK(strstr(help, "losses.regionclip.concepts: null\n") != NULL);
     FC_CHECK(strstr(help, "auto | cpu | cuda") != NULL);
     fc_free(&help);
 }

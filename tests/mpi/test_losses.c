@@ -127,14 +127,14 @@ static outcome run(const batch *b, const char *name, const char *options, bool l
     if (strcmp(name, "region_contrastive") == 0) {
         in.text = NULL;
     }
-    int words = 0;
+    fc_yaml *yaml = NULL;
+    fc_loss_options choice;
     if (options != NULL) {
-        fc_yaml *yaml = NULL;
         FC_CHECK_OK(fc_yaml_parse(&yaml, options, strlen(options), "test"));
-        FC_CHECK_OK(def->read_options(yaml, &words));
-        fc_yaml_destroy(&yaml);
     }
-    fc_tensor *loss = def->forward(tape, &in, words);
+    FC_CHECK_OK(fc_loss_read_options(def, yaml, &choice));
+    fc_yaml_destroy(&yaml);
+    fc_tensor *loss = def->forward(tape, &in, &choice);
     double one = 1;
     if (FC_CHECK_OK(fc_tape_status(tape))) {
         FC_CHECK_OK(fc_backward(tape, 1, &loss, &one));

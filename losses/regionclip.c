@@ -1,0 +1,193 @@
+/* RegionCLIP as FineCLIP and CLIPSelf compare with it: every box feature against embeddings of
+ * concepts, a sigmoid each. l = s <box feature, concept>, with s = exp(logit_scale) taken as it is;
+ * L = mean over regions of the sum over concepts of BCE(l, 1 for the region's own, else 0). Regions
+ * without a concept take no part.
+ *
+ * Of many concepts only some compete at a time ("federated"): those of the global batch, filled up
+ * with others to a number; which ones depends on seed and step, so all ranks agree. The published
+ * code draws on every rank for the rank's own batch.
+ * R' regions with a concept, S concepts that compete, D width. */
+#include "core/op.h"
+#include "core/rng.h"
+#include "losses/loss.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { CLASSES, CONCEPTS };
+
+static const fc_loss_option options_of_term[] = {
+    [CLASSES] = {"classes", "100",
+                 "concepts that compete in a step: those of its regions, filled up with others at "
+                 "random to this number",
+                 NULL, 1, 1000000},
+    [CONCEPTS] =
+        {"concepts", "null",
+         "a store whose categories are the concepts, found by name; null: data.train's own", NULL,
+         0, 0},
+    {0},
+};
+
+/* The concepts that compete: *column (K) is a concept's place among them, or -1; returns how many.
+ */
+static fc_status choose(fc_tape *tape, const fc_loss_inputs *in, int64_t classes, int32_t **column,
+                        int64_t **chosen, int64_t *count)
+{
+    int64_t most = in->concepts, absent = 0;
+    uint8_t *present = fc_tape_alloc(tape, (size_t)most);
+    int64_t *others = fc_tape_alloc(tape, (size_t)most * sizeof *others);
+    *column = fc_tape_alloc(tape, (size_t)most * sizeof **column);
+    *chosen = fc_tape_alloc(tape, (size_t)most * sizeof **chosen);
+    *count = 0;
+    memset(present, 0, (size_t)most);
+    for (int64_t r = 0; r < in->box->rows; r++) {
+        if (in->concept[r] >= 0) {
+            present[in->concept[r]] = 1;
+        }
+    }
+    FC_TRY(fc_comm_all_reduce(in->comm, present, most, FC_COMM_U8, FC_COMM_MAX));
+    for (int64_t k = 0; k < most; k++) {
+        if (present[k] != 0) {
+            (*chosen)[(*count)++] = k;
+        } else {
+            others[absent++] = k;
+        }
+    }
+    fc_rng rng = fc_rng_stream(in->seed, FC_RNG_CONCEPTS, in->step, 0);
+    for (int64_t i = 0; i < absent && *count < classes; i++) {
+        int64_t j = i + (int64_t)fc_rng_below(&rng, (uint64_t)(absent - i)), kept = others[i];
+        (*chosen)[(*count)++] = others[j];
+        others[j] = kept;
+    }
+    memset(*column, 0xff, (size_t)most * sizeof **column);
+    for (int64_t i = 0; i < *count; i++) {
+        (*column)[(*chosen)[i]] = (int32_t)i;
+    }
+    return FC_OK;
+}
+
+static fc_tensor *embeddings(fc_tape *tape, const fc_loss_inputs *in, const int64_t *chosen,
+                             int64_t count)
+{
+    fc_tensor *e = fc_tape_matrix(tape, count, in->box->cols, false);
+    size_t row = (size_t)in->box->cols * fc_dtype_bytes(in->box->dtype);
+    for (int64_t i = 0; e != NULL && i < count; i++) {
+        memcpy((char *)e->data + (size_t)i * row,
+               (const char *)in->concept_embeddings + (size_t)chosen[i] * row, row);
+    }
+    return e;
+}
+
+/* ---- Sum of binary cross-entropies of s * cosine ---- */
+
+typedef struct bce_ctx {
+    fc_tensor *cosines, *loss; /* (R',S) */
+    const int32_t *own;        /* (R') column of the region's concept */
+    double scale, factor;      /* s; 1 / regions the mean is over */
+} bce_ctx;
+
+static double value_at(const fc_tensor *t, int64_t i)
+{
+    return t->dtype == FC_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
+}
+
+static double sum_of_losses(const bce_ctx *c)
+{
+    int64_t cols = c->cosines->cols;
+    double sum = 0;
+    for (int64_t r = 0; r < c->cosines->rows; r++) {
+        double row = 0;
+        for (int64_t k = 0; k < cols; k++) {
+            double l = c->scale * value_at(c->cosines, r * cols + k);
+            row += fmax(l, 0) - (k == c->own[r] ? l : 0) + log1p(exp(-fabs(l)));
+        }
+        sum += row;
+    }
+    return sum;
+}
+
+static void backward(fc_tape *tape, void *ctx)
+{
+    const bce_ctx *c = ctx;
+    bool accumulate;
+    void *grad = fci_grad(tape, c->cosines, &accumulate);
+    if (grad == NULL) {
+        return;
+    }
+    FC_ASSERT(!accumulate); /* made here, for this loss alone */
+    bool is_double = c->cosines->dtype == FC_F64;
+    double upstream =
+        is_double ? *(const double *)c->loss->grad : (double)*(const float *)c->loss->grad;
+    int64_t cols = c->cosines->cols;
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < c->cosines->rows; r++) {
+        for (int64_t k = 0; k < cols; k++) {
+            double l = c->scale * value_at(c->cosines, r * cols + k);
+            double g =
+                upstream * c->factor * c->scale * (1 / (1 + exp(-l)) - (k == c->own[r] ? 1 : 0));
+            if (is_double) {
+                ((double *)grad)[r * cols + k] = g;
+            } else {
+                ((float *)grad)[r * cols + k] = (float)g;
+            }
+        }
+    }
+}
+
+static fc_tensor *cross_entropy(fc_tape *tape, const fc_loss_inputs *in, fc_tensor *cosines,
+                                const int32_t *own)
+{
+    if (cosines == NULL || fc_tape_status(tape) != FC_OK) {
+        return NULL;
+    }
+    bce_ctx c = {.cosines = cosines, .own = own};
+    c.scale = exp(value_at(in->logit_scale, 0));
+    double value = sum_of_losses(&c);
+    if (fc_region_mean(in, cosines->rows, &value, &c.factor) != FC_OK) {
+        return fci_tape_fail(tape, FC_RUNTIME, "%s", fc_error_message());
+    }
+    c.loss = fc_tape_tensor(tape, 0, NULL, fci_needs_grad(tape, 1, &cosines));
+    if (c.loss->dtype == FC_F64) {
+        *(double *)c.loss->data = value;
+    } else {
+        *(float *)c.loss->data = (float)value;
+    }
+    bce_ctx *node = fci_tape_node(tape, backward, sizeof *node, c.loss, 1, &cosines);
+    if (node != NULL) {
+        *node = c;
+    }
+    return c.loss;
+}
+
+static fc_tensor *forward(fc_tape *tape, const fc_loss_inputs *in, const fc_loss_options *options)
+{
+    if (in->box == NULL || fc_tape_status(tape) != FC_OK) {
+        return NULL;
+    }
+    int32_t *column;
+    int64_t *chosen, count, n = 0;
+    if (choose(tape, in, options->value[CLASSES], &column, &chosen, &count) != FC_OK) {
+        return fci_tape_fail(tape, FC_RUNTIME, "%s", fc_error_message());
+    }
+    int64_t *rows = fc_tape_alloc(tape, (size_t)in->box->rows * sizeof *rows);
+    int32_t *own = fc_tape_alloc(tape, (size_t)in->box->rows * sizeof *own);
+    for (int64_t r = 0; r < in->box->rows; r++) {
+        if (in->concept[r] >= 0) {
+            own[n] = column[in->concept[r]];
+            rows[n++] = r;
+        }
+    }
+    fc_tensor *box = fc_gather_rows(tape, in->box, rows, n);
+    fc_tensor *cosines =
+        fc_linear(tape, box, embeddings(tape, in, chosen, count), NULL, NULL); /* (R',S) */
+    return cross_entropy(tape, in, cosines, own);
+}
+
+const fc_loss_def fc_loss_regionclip = {
+    .name = "regionclip",
+    .doc = "box feature against embeddings of concepts by the model's text tower as it was before "
+           "training, a binary cross-entropy each, for regions that have a category",
+    .needs = FC_NEED_BOX | FC_NEED_CONCEPT,
+    .options = options_of_term,
+    .forward = forward,
+};
