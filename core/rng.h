@@ -15,7 +15,8 @@ typedef enum {
     FC_RNG_SCENE,   /* a = scene */
     FC_RNG_BENCH,
     FC_RNG_TEST,
-    FC_RNG_CONCEPTS /* a = step */
+    FC_RNG_CONCEPTS, /* a = step */
+    FC_RNG_SHEET     /* which pictures a contact sheet shows */
 } fc_rng_purpose;
 
 typedef struct fc_rng {

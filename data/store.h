@@ -64,4 +64,14 @@ FC_NODISCARD fc_status fc_store_check_box(const fc_store *s, int64_t region, int
  * "regions/text". */
 FC_NODISCARD fc_status fc_store_text(fc_store *s, const char *dataset, int64_t index, char **out);
 
+/* An attribute as text. */
+typedef struct fc_store_note {
+    char *name, *value; /* heap */
+} fc_store_note;
+/** Numbers and strings among the attributes of an object ("/", "/summary"), by name; none where the
+ * store has no such object. Freed by fc_store_notes_free. */
+FC_NODISCARD fc_status fc_store_notes(fc_store *s, const char *object, fc_store_note **out,
+                                      int *count);
+void fc_store_notes_free(fc_store_note **notes, int count);
+
 #endif
