@@ -18,6 +18,7 @@ typedef enum {
     FC_PRECISION_FP64
 } fc_precision;
 typedef enum { FC_PICK_RANDOM, FC_PICK_FIRST, FC_PICK_GRID } fc_pick;
+typedef enum { FC_LEAK_WARN, FC_LEAK_REFUSE, FC_LEAK_OFF } fc_leak_guard_choice;
 typedef enum { FC_RECOMPUTE_NONE, FC_RECOMPUTE_BLOCKS } fc_recompute;
 typedef enum { FC_BAD_LOSS_STOP, FC_BAD_LOSS_SKIP, FC_BAD_LOSS_ROLLBACK } fc_on_bad_loss;
 enum { FC_COMPAT_UNSYNCED_GRADIENTS = 1, FC_COMPAT_DUMMY_REGION = 2 };
@@ -58,6 +59,7 @@ typedef struct fc_config {
         int grid_split, max_boxes;
         double min_box_size, max_box_size;
         bool shuffle;
+        fc_leak_guard_choice leak_guard;
         int workers; /* 0: auto */
     } data;
     fc_loss_choice losses[FC_MOST_LOSSES]; /* enabled terms in the order of losses/loss.def */

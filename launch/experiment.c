@@ -5,6 +5,7 @@
 #include "data/scenes.h"
 #include "launch/dist.h"
 #include "launch/folder.h"
+#include "launch/leak_guard.h"
 #include "launch/output.h"
 
 #include <string.h>
@@ -285,6 +286,7 @@ fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm 
         FC_TRY(open_source(x, &config->eval.retrieval.data, "eval.retrieval", &x->retrieval));
         FC_TRY(fc_eval_retrieval_check(x->retrieval));
     }
+    FC_TRY(fc_leak_guard(x));
     return fc_dist_agree(fc_experiment_model(config, x->dtype, &x->model));
 }
 

@@ -10,17 +10,36 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 static const char help[] =
     "usage: fineclip inspect FILE [--check] [--all]\n"
+    "       fineclip inspect STORE --sheet OUT.png [--count N] [--seed N] [--pictures I,J,...]\n"
+    "       fineclip inspect STORE STORE [--check] [--all]\n"
     "\n"
-    "What is in a store, a run's results or a safetensors checkpoint, on one screen.\n"
-    "FILE may also be a run's folder: then its results.h5 is shown.\n"
+    "What is in a store, a run's results or a safetensors checkpoint, on one screen. FILE may "
+    "also\n"
+    "be a run's folder: then its results.h5 is shown. Two stores: the pictures that both hold,\n"
+    "told by the hashes of their source files.\n"
     "\n"
-    "  --check   read everything; list all that is wrong and leave with 65 if anything is\n"
-    "  --all     every tensor of a checkpoint on its own line\n";
+    "  --check   read everything; list what is wrong (the first 100 findings, all are counted) "
+    "and\n"
+    "            leave with 65 if anything is. Under mpirun every rank reads its share. Of two\n"
+    "            stores: leave with 65 if they share a picture\n"
+    "  --sheet OUT.png      draw pictures of a store with their boxes, captions and crops\n"
+    "    --count N          how many (default 24)\n"
+    "    --seed N           another choice of them (default 0)\n"
+    "    --pictures I,J     these, by their index in the store\n"
+    "  --all     every tensor of a checkpoint, every picture that two stores share\n"
+    "\n"
+    "Examples\n"
+    "  fineclip inspect data/coco_train2017.h5\n"
+    "  mpirun -np 8 fineclip inspect data/coco_train2017.h5 --check\n"
+    "  fineclip inspect data/coco_train2017.h5 --sheet sheet.png --count 12 --seed 3\n"
+    "  fineclip inspect data/cc.h5 data/coco_val2017.h5\n"
+    "  fineclip inspect runs/quickstart\n";
 
 enum { SNIFF = 512 };
 
@@ -123,6 +142,7 @@ static fc_status detect(const char *path, inspect_fn *out)
                    path, looks_like(bytes, count));
 }
 
+/* A run's folder stands for its results.h5 (*inside, heap). */
 static fc_status detect_path(fci_inspect_options *options, inspect_fn *show, char **inside)
 {
     struct stat info;
@@ -136,24 +156,141 @@ static fc_status detect_path(fci_inspect_options *options, inspect_fn *show, cha
     return detect(options->path, show);
 }
 
+static fc_status fits(const fci_inspect_options *options, inspect_fn show)
+{
+    if (show == fci_inspect_store) {
+        return FC_OK;
+    }
+    if (options->sheet != NULL) {
+        return FC_FAIL(FC_USAGE, "--sheet draws the pictures of a store, and %s is none",
+                       options->path);
+    }
+    if (options->second != NULL) {
+        return FC_FAIL(FC_USAGE, "two files are compared where both are stores, and %s is none",
+                       options->path);
+    }
+    return FC_OK;
+}
+
 /* Rank 0 shows; only a store's check is the work of all. */
 static fc_status inspect_path(fci_inspect_options *options)
 {
     char *inside = NULL;
     inspect_fn show = NULL;
-    fc_status status = fc_dist_agree(detect_path(options, &show, &inside));
-    if (status == FC_OK && show == fci_inspect_store) {
+    fc_status status = detect_path(options, &show, &inside);
+    if (status == FC_OK) {
+        status = fits(options, show);
+    }
+    if (status == FC_OK && options->second != NULL) {
+        inspect_fn second;
+        status = detect(options->second, &second);
+        if (status == FC_OK && second != fci_inspect_store) {
+            status = FC_FAIL(FC_USAGE, "%s is a store, %s is none: nothing to compare",
+                             options->path, options->second);
+        }
+        show = fci_inspect_overlap;
+    }
+    status = fc_dist_agree(status);
+    if (status == FC_OK && show == fci_inspect_store && options->sheet == NULL) {
         status = show(options);
     } else if (status == FC_OK) {
+        show = options->sheet != NULL ? fci_inspect_sheet : show;
         status = fc_dist_agree(fc_log_rank() == 0 ? show(options) : FC_OK);
     }
     fc_free(&inside);
     return status;
 }
 
+/* ---- Arguments ---- */
+
+static fc_status whole_number(const char *option, const char *text, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || value < 0) {
+        return FC_FAIL(FC_USAGE, "inspect: %s wants a whole number, not '%s'", option, text);
+    }
+    *out = value;
+    return FC_OK;
+}
+
+/* An option with a value; *taken: it is one. */
+static fc_status take_value(fci_inspect_options *options, const char *option, const char *value,
+                            bool *taken)
+{
+    const char *const texts[] = {"--sheet", "--pictures"};
+    const char **text[] = {&options->sheet, &options->pictures};
+    const char *const numbers[] = {"--count", "--seed"};
+    int64_t *number[] = {&options->count, &options->seed};
+    *taken = true;
+    for (int i = 0; i < 2; i++) {
+        bool is_text = strcmp(option, texts[i]) == 0;
+        if (!is_text && strcmp(option, numbers[i]) != 0) {
+            continue;
+        }
+        if (value == NULL) {
+            return FC_FAIL(FC_USAGE, "inspect: %s wants a value", option);
+        }
+        if (!is_text) {
+            return whole_number(option, value, number[i]);
+        }
+        *text[i] = value;
+        return FC_OK;
+    }
+    *taken = false;
+    return FC_OK;
+}
+
+static fc_status take(fci_inspect_options *options, const char *argument)
+{
+    if (strcmp(argument, "--check") == 0) {
+        options->check = true;
+    } else if (strcmp(argument, "--all") == 0) {
+        options->all = true;
+    } else if (argument[0] == '-' && argument[1] != '\0') {
+        return FC_FAIL(FC_USAGE,
+                       "inspect: unknown option %s (there are --check, --all, --sheet, --count, "
+                       "--seed and --pictures)",
+                       argument);
+    } else if (options->path == NULL) {
+        options->path = argument;
+    } else if (options->second == NULL) {
+        options->second = argument;
+    } else {
+        return FC_FAIL(FC_USAGE, "inspect takes one file, or two stores: after %s came %s",
+                       options->second, argument);
+    }
+    return FC_OK;
+}
+
+static fc_status parse(fci_inspect_options *options, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        bool taken;
+        FC_TRY(take_value(options, argv[i], i + 1 < argc ? argv[i + 1] : NULL, &taken));
+        if (taken) {
+            i++;
+        } else {
+            FC_TRY(take(options, argv[i]));
+        }
+    }
+    if (options->path == NULL) {
+        return FC_FAIL(FC_USAGE, "inspect needs a file: fineclip inspect FILE [--check] [--all]");
+    }
+    if (options->sheet != NULL && options->second != NULL) {
+        return FC_FAIL(FC_USAGE, "--sheet draws one store: after %s came %s", options->path,
+                       options->second);
+    }
+    if (options->sheet == NULL &&
+        (options->count > 0 || options->seed > 0 || options->pictures != NULL)) {
+        return FC_FAIL(FC_USAGE, "--count, --seed and --pictures go with --sheet OUT.png");
+    }
+    return FC_OK;
+}
+
 fc_status fc_verb_inspect(int argc, char **argv)
 {
-    fci_inspect_options options = {0};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {
             if (fc_log_rank() == 0) {
@@ -161,22 +298,8 @@ fc_status fc_verb_inspect(int argc, char **argv)
             }
             return FC_OK;
         }
-        if (strcmp(argv[i], "--check") == 0) {
-            options.check = true;
-        } else if (strcmp(argv[i], "--all") == 0) {
-            options.all = true;
-        } else if (argv[i][0] == '-' && argv[i][1] != '\0') {
-            return FC_FAIL(FC_USAGE, "inspect: unknown option %s (there are --check and --all)",
-                           argv[i]);
-        } else if (options.path != NULL) {
-            return FC_FAIL(FC_USAGE, "inspect takes one file: after %s came %s", options.path,
-                           argv[i]);
-        } else {
-            options.path = argv[i];
-        }
     }
-    if (options.path == NULL) {
-        return FC_FAIL(FC_USAGE, "inspect needs a file: fineclip inspect FILE [--check] [--all]");
-    }
+    fci_inspect_options options = {0};
+    FC_TRY(parse(&options, argc, argv));
     return inspect_path(&options);
 }

@@ -1,24 +1,21 @@
 /* `fineclip inspect` on a store: counts and distributions from the index arrays, which are in
- * memory; pictures are read by --check alone. */
+ * memory, and from the tokens, which are read in passing; pictures are read by --check alone. */
+#include "launch/inspect_store.h"
+
 #include "core/log.h"
 #include "core/memory.h"
-#include "data/store.h"
+#include "data/overlap.h"
 #include "launch/dist.h"
 #include "launch/inspect.h"
+#include "launch/inspect_histogram.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum {
-    BUCKETS = 10,
-    BAR_COLUMNS = 40,
-    CAPTIONS_SHOWN = 3,
-    CATEGORIES_SHOWN = 8,
-    TEXT_COLUMNS = 76,
-    TOKENS_SHOWN = 12,
-};
+enum { CATEGORIES_SHOWN = 8, TEXT_COLUMNS = 88, SMALL_SIDE = 8 };
 
 typedef struct span {
     int64_t least, most, sum, count;
@@ -32,9 +29,15 @@ static void take(span *s, int64_t value)
     s->count++;
 }
 
-static double mean(const span *s)
+/* "1 to 34 a picture (mean 9.1)", or "5 a picture" where all are the same; heap. */
+static char *span_text(const span *s, const char *unit)
 {
-    return s->count > 0 ? (double)s->sum / (double)s->count : 0;
+    if (s->least == s->most) {
+        return fc_format("%lld%s", (long long)s->least, unit);
+    }
+    double mean = (double)s->sum / (double)s->count;
+    return fc_format("%lld to %lld%s (mean %.*f)", (long long)s->least, (long long)s->most, unit,
+                     mean < 100 ? 1 : 0, mean);
 }
 
 /* Lengths of the items of an offsets array. */
@@ -47,109 +50,133 @@ static span lengths(const uint64_t *offsets, int64_t items)
     return s;
 }
 
-static void print_pictures(const fc_store *s)
+static fc_status print_hashes(const fc_store *s)
 {
+    if (s->image_hash == NULL) {
+        fci_inspect_line("", "no hashes of the source files, so shared pictures cannot be told");
+        return FC_OK;
+    }
+    int64_t repeated;
+    FC_TRY(fc_overlap_repeated(s, &repeated));
+    char *text = fc_format("hashes of the source files: %s",
+                           repeated == 0 ? "no two pictures are the same" : "");
+    if (repeated > 0) {
+        char *longer =
+            fc_format("%s%s pictures repeat an earlier one", text, fci_text_count(repeated));
+        fc_free(&text);
+        text = longer;
+    }
+    fci_inspect_line("", text);
+    fc_free(&text);
+    return FC_OK;
+}
+
+static fc_status print_pictures(const fc_store *s)
+{
+    if (s->images == 0) {
+        fci_inspect_line("pictures", "none");
+        return FC_OK;
+    }
     span height = {0}, width = {0};
     for (int64_t i = 0; i < s->images; i++) {
         take(&height, s->height[i]);
         take(&width, s->width[i]);
     }
-    int64_t bytes = s->images > 0 ? (int64_t)s->image_offsets[s->images] : 0;
-    printf("pictures    %s, %s, %s (%s each)\n", fci_text_count(s->images), fc_codec_name(s->codec),
-           fci_text_bytes(bytes), fci_text_bytes(s->images > 0 ? bytes / s->images : 0));
-    printf("            width %lld to %lld (mean %.0f), height %lld to %lld (mean %.0f)\n",
-           (long long)width.least, (long long)width.most, mean(&width), (long long)height.least,
-           (long long)height.most, mean(&height));
+    int64_t bytes = (int64_t)s->image_offsets[s->images];
+    char *across = span_text(&width, ""), *down = span_text(&height, "");
+    char *text = fc_format("%s, %s, %s (%s each); width %s, height %s", fci_text_count(s->images),
+                           fc_codec_name(s->codec), fci_text_bytes(bytes),
+                           fci_text_bytes(bytes / s->images), across, down);
+    fci_inspect_line("pictures", text);
+    fc_free(&text);
+    fc_free(&across);
+    fc_free(&down);
+    return print_hashes(s);
 }
 
 static void print_captions(const fc_store *s)
 {
     if (s->caption_of == NULL) {
-        printf("captions    none\n");
+        fci_inspect_line("captions", "none");
         return;
     }
     span each = lengths(s->caption_of, s->images);
     span tokens = lengths(s->caption_offsets, s->captions);
-    printf("captions    %s, %lld to %lld a picture (mean %.1f), %lld to %lld tokens (mean %.1f)\n",
-           fci_text_count(s->captions), (long long)each.least, (long long)each.most, mean(&each),
-           (long long)tokens.least, (long long)tokens.most, mean(&tokens));
+    char *pictures = span_text(&each, " a picture"), *ids = span_text(&tokens, " tokens");
+    char *text = fc_format("%s, %s, %s", fci_text_count(s->captions), pictures, ids);
+    fci_inspect_line("captions", text);
+    fc_free(&text);
+    fc_free(&pictures);
+    fc_free(&ids);
 }
 
-/* 0, 1, 2, 3-4, 5-8, ... and the last takes all above. */
-static int bucket_of(int64_t value)
+static void print_crops(const fc_store *s)
 {
-    int bucket = 0;
-    for (int64_t top = 0; bucket < BUCKETS - 1 && value > top; top = top == 0 ? 1 : 2 * top) {
-        bucket++;
+    if (!s->has_crops) {
+        fci_inspect_line("crops", "none; they are cut from the pictures while loading");
+        return;
     }
-    return bucket;
+    int64_t bytes = s->regions > 0 ? (int64_t)s->crop_offsets[s->regions] : 0;
+    char *text =
+        fc_format("%d x %d, %s, of the box grown %.4g times, %s (%s each)", s->crop_size,
+                  s->crop_size, fc_codec_name(s->crop_codec), s->crop_scale, fci_text_bytes(bytes),
+                  fci_text_bytes(s->regions > 0 ? bytes / s->regions : 0));
+    fci_inspect_line("crops", text);
+    fc_free(&text);
 }
 
-static void print_histogram(const uint64_t *offsets, int64_t items)
+/* What regions carry. */
+static void print_region_parts(const fc_store *s, const span *tokens, int64_t small)
 {
-    int64_t counts[BUCKETS] = {0}, most = 1;
-    int last = 0;
-    for (int64_t i = 0; i < items; i++) {
-        int bucket = bucket_of((int64_t)(offsets[i + 1] - offsets[i]));
-        counts[bucket]++;
-        most = counts[bucket] > most ? counts[bucket] : most;
-        last = bucket > last ? bucket : last;
-    }
-    for (int b = 0; b <= last; b++) {
-        int64_t high = b == 0 ? 0 : (int64_t)1 << (b - 1), low = b < 3 ? high : high / 2 + 1;
-        char label[32];
-        if (b == BUCKETS - 1) {
-            snprintf(label, sizeof label, "%lld+", (long long)low);
-        } else if (low == high) {
-            snprintf(label, sizeof label, "%lld", (long long)high);
-        } else {
-            snprintf(label, sizeof label, "%lld-%lld", (long long)low, (long long)high);
+    int64_t with_category = 0;
+    double least = INFINITY, most = -INFINITY;
+    for (int64_t r = 0; r < s->regions; r++) {
+        with_category += s->has_category && s->category[r] >= 0 ? 1 : 0;
+        if (s->has_score) {
+            least = fmin(least, (double)s->score[r]);
+            most = fmax(most, (double)s->score[r]);
         }
-        char bar[BAR_COLUMNS + 1];
-        int cells = (int)((counts[b] * BAR_COLUMNS + most - 1) / most);
-        memset(bar, '#', (size_t)cells);
-        bar[cells] = '\0';
-        printf("   %9s %s%s%s\n", label, bar, cells > 0 ? " " : "", fci_text_count(counts[b]));
     }
+    char *ids = span_text(tokens, " tokens");
+    char *captions = fc_format("%s with a caption%s%s", fci_text_count(tokens->count),
+                               tokens->count > 0 ? " of " : "", tokens->count > 0 ? ids : "");
+    char *scores = least <= most ? fc_format(", scores %.3g to %.3g", least, most) : fc_strdup("");
+    char *text = fc_format("%s with a category, %s%s; %s smaller than %d x %d pixels",
+                           fci_text_count(with_category), captions, scores, fci_text_count(small),
+                           SMALL_SIDE, SMALL_SIDE);
+    fci_inspect_line("", text);
+    fc_free(&text);
+    fc_free(&scores);
+    fc_free(&captions);
+    fc_free(&ids);
 }
 
 static void print_regions(const fc_store *s)
 {
     if (s->region_of == NULL) {
-        printf("regions     none\n");
+        fci_inspect_line("regions", "none");
         return;
     }
     span each = lengths(s->region_of, s->images), tokens = {0};
-    int64_t with_category = 0, small = 0;
+    int64_t small = 0;
     for (int64_t r = 0; r < s->regions; r++) {
         int64_t ids = (int64_t)(s->region_offsets[r + 1] - s->region_offsets[r]);
         if (ids > 0) {
             take(&tokens, ids);
         }
         const float *box = s->boxes + 4 * r;
-        with_category += s->has_category && s->category[r] >= 0 ? 1 : 0;
-        small += !((box[2] - box[0]) * (box[3] - box[1]) >= 64) ? 1 : 0;
+        small += !((box[2] - box[0]) * (box[3] - box[1]) >= SMALL_SIDE * SMALL_SIDE) ? 1 : 0;
     }
-    printf("regions     %s, %lld to %lld a picture (mean %.1f); %s smaller than 8 x 8 pixels\n",
-           fci_text_count(s->regions), (long long)each.least, (long long)each.most, mean(&each),
-           fci_text_count(small));
-    printf("            %s with a category, %s with a caption", fci_text_count(with_category),
-           fci_text_count(tokens.count));
-    if (tokens.count > 0) {
-        printf(" of %lld to %lld tokens (mean %.1f)", (long long)tokens.least,
-               (long long)tokens.most, mean(&tokens));
-    }
-    printf("\n            regions a picture:\n");
-    print_histogram(s->region_of, s->images);
-    if (s->has_crops) {
-        int64_t bytes = s->regions > 0 ? (int64_t)s->crop_offsets[s->regions] : 0;
-        printf("crops       %d x %d, %s, grown %.4g times, %s (%s each)\n", s->crop_size,
-               s->crop_size, fc_codec_name(s->crop_codec), s->crop_scale, fci_text_bytes(bytes),
-               fci_text_bytes(s->regions > 0 ? bytes / s->regions : 0));
-    } else {
-        printf("crops       none; they are cut from the pictures while loading\n");
-    }
+    char *pictures = span_text(&each, " a picture");
+    char *text = fc_format("%s, %s", fci_text_count(s->regions), pictures);
+    fci_inspect_line("regions", text);
+    fc_free(&text);
+    fc_free(&pictures);
+    print_region_parts(s, &tokens, small);
+    print_crops(s);
 }
+
+/* ---- Categories ---- */
 
 typedef struct frequency {
     int64_t count, category;
@@ -182,78 +209,83 @@ static void print_frequencies(const fc_store *s)
     for (size_t k = 0; k < count; k++) {
         unused += f[k].count == 0 ? 1 : 0;
     }
-    printf("            most regions:");
+    char *text = fc_strdup("most regions:");
     for (size_t k = 0; k < count && k < CATEGORIES_SHOWN && f[k].count > 0; k++) {
         char *name = fci_text_clipped(s->category_names[f[k].category], 24);
-        printf("%s %s (%s)", k > 0 ? "," : "", name, fci_text_count(f[k].count));
+        char *longer =
+            fc_format("%s%s %s %s", text, k > 0 ? "," : "", name, fci_text_count(f[k].count));
         fc_free(&name);
+        fc_free(&text);
+        text = longer;
     }
-    printf("; %s without any\n", fci_text_count(unused));
+    char *all = fc_format("%s; %s without any", text, fci_text_count(unused));
+    fci_inspect_line("", all);
+    fc_free(&all);
+    fc_free(&text);
     fc_free(&f);
 }
 
 static void print_categories(const fc_store *s)
 {
     if (s->categories == 0) {
-        printf("categories  none\n");
+        fci_inspect_line("categories", "none");
         return;
     }
     int64_t things = 0;
     for (int64_t k = 0; k < s->categories; k++) {
         things += s->category_isthing != NULL && s->category_isthing[k] != 0 ? 1 : 0;
     }
-    printf("categories  %s (%s things, %s stuff), %.4g prompts each\n",
-           fci_text_count(s->categories), fci_text_count(things),
-           fci_text_count(s->categories - things), (double)s->prompts / (double)s->categories);
+    span prompts = lengths(s->category_offsets, s->categories);
+    char *each =
+        span_text(&prompts, prompts.most == 1 && prompts.least == 1 ? " prompt" : " prompts");
+    char *text = fc_format("%s (%s things, %s stuff), %s each", fci_text_count(s->categories),
+                           fci_text_count(things), fci_text_count(s->categories - things), each);
+    fci_inspect_line("categories", text);
+    fc_free(&text);
+    fc_free(&each);
     if (s->has_category && s->regions > 0) {
         print_frequencies(s);
     }
 }
 
-static fc_status print_token_ids(fc_store *s, int64_t caption)
+/* ---- The screen ---- */
+
+static void print_histograms(const fc_store *s)
 {
-    enum { ROOM = 1024 };
-    int32_t ids[ROOM];
-    int count = 0;
-    FC_TRY(fc_store_tokens(s, FC_CAPTION_TOKENS, caption, INT32_MAX, ROOM, ids, &count));
-    printf("token ids");
-    for (int i = 0; i < count && i < TOKENS_SHOWN; i++) {
-        printf(" %d", (int)ids[i]);
+    fci_histogram h[] = {
+        {"regions a picture", 10, {0, 1, 2, 4, 8, 16, 32, 64, 128}, {0}},
+        {"box side, pixels", 9, {7, 15, 31, 63, 127, 255, 511, 1023}, {0}},
+        {"caption tokens", 10, {4, 8, 12, 16, 24, 32, 48, 64, 76}, {0}},
+        {"region caption tokens", 10, {4, 8, 12, 16, 24, 32, 48, 64, 76}, {0}},
+    };
+    for (int64_t i = 0; s->region_of != NULL && i < s->images; i++) {
+        fci_histogram_add(&h[0], (int64_t)(s->region_of[i + 1] - s->region_of[i]));
     }
-    printf("%s\n", count > TOKENS_SHOWN ? " ..." : "");
-    return FC_OK;
+    for (int64_t r = 0; r < s->regions; r++) {
+        const float *b = s->boxes + 4 * r;
+        double area = (double)(b[2] - b[0]) * (double)(b[3] - b[1]);
+        int64_t ids = (int64_t)(s->region_offsets[r + 1] - s->region_offsets[r]);
+        if (area >= 0 && area < 1e18) { /* not what a damaged box says */
+            fci_histogram_add(&h[1], (int64_t)sqrt(area));
+        }
+        if (ids > 0) {
+            fci_histogram_add(&h[3], ids);
+        }
+    }
+    for (int64_t c = 0; c < s->captions; c++) {
+        fci_histogram_add(&h[2], (int64_t)(s->caption_offsets[c + 1] - s->caption_offsets[c]));
+    }
+    printf("\n");
+    fci_histograms_print(h, 4);
 }
 
-static fc_status print_first_captions(fc_store *s)
+static void print_free_text(const char *label, const char *text)
 {
-    if (s->captions > 0) {
-        printf("\n");
+    if (text != NULL && text[0] != '\0') {
+        char *line = fci_text_clipped(text, TEXT_COLUMNS);
+        printf("%-12s%s\n", label, line);
+        fc_free(&line);
     }
-    for (int64_t i = 0, shown = 0; s->caption_of != NULL && i < s->images; i++) {
-        if (shown == CAPTIONS_SHOWN || s->caption_of[i] == s->caption_of[i + 1]) {
-            continue;
-        }
-        shown++;
-        int64_t caption = (int64_t)s->caption_of[i];
-        char *name = NULL, *text = NULL;
-        FC_TRY(fc_store_text(s, "images/name", i, &name));
-        fc_status status = fc_store_text(s, "captions/text", caption, &text);
-        char *shown_name =
-            name != NULL ? fci_text_clipped(name, 30) : fc_format("picture %lld", (long long)i);
-        printf("%s: ", shown_name);
-        fc_free(&shown_name);
-        fc_free(&name);
-        FC_TRY(status);
-        if (text != NULL) {
-            char *line = fci_text_clipped(text, TEXT_COLUMNS);
-            printf("%s\n", line);
-            fc_free(&line);
-            fc_free(&text);
-        } else {
-            FC_TRY(print_token_ids(s, caption));
-        }
-    }
-    return FC_OK;
 }
 
 static fc_status show(fc_store *s)
@@ -261,23 +293,20 @@ static fc_status show(fc_store *s)
     struct stat info;
     int64_t bytes = stat(s->path, &info) == 0 ? (int64_t)info.st_size : 0;
     printf("%s: store, %s\n", s->path, fci_text_bytes(bytes));
-    print_pictures(s);
+    FC_TRY(print_pictures(s));
     print_captions(s);
     print_regions(s);
     print_categories(s);
-    printf("tokens      %s, vocabulary of %s, at most %d\n",
-           s->tokenizer != NULL ? s->tokenizer : "tokenizer not named",
-           fci_text_count(s->vocab_size), s->context_length);
-    const char *const names[] = {"source", "created"};
-    const char *const values[] = {s->source, s->created};
-    for (int i = 0; i < 2; i++) {
-        if (values[i] != NULL && values[i][0] != '\0') {
-            char *line = fci_text_clipped(values[i], TEXT_COLUMNS);
-            printf("%-11s %s\n", names[i], line);
-            fc_free(&line);
-        }
-    }
-    return print_first_captions(s);
+    char *tokens = fc_format("%s, vocabulary of %s, at most %d a row",
+                             s->tokenizer != NULL ? s->tokenizer : "tokenizer not named",
+                             fci_text_count(s->vocab_size), s->context_length);
+    print_free_text("tokens", tokens);
+    fc_free(&tokens);
+    print_free_text("source", s->source);
+    print_free_text("created", s->created);
+    FC_TRY(fci_inspect_notes(s));
+    print_histograms(s);
+    return fci_inspect_captions(s);
 }
 
 fc_status fci_inspect_store(const fci_inspect_options *options)

@@ -74,7 +74,10 @@ static void test_unknown(void)
     FC_CHECK_FAILS(inspect(path, NULL), FC_DATA, "damaged");
     FC_CHECK_FAILS(inspect("/", NULL), FC_NOINPUT, "without results.h5");
     FC_CHECK_FAILS(inspect(path, "--nonsense"), FC_USAGE, "--nonsense");
-    FC_CHECK_FAILS(inspect(path, "second"), FC_USAGE, "second");
+    FC_CHECK_FAILS(inspect(path, "second"), FC_DATA, "damaged");
+    FC_CHECK_FAILS(inspect(path, "--sheet"), FC_USAGE, "--sheet wants a value");
+    FC_CHECK_FAILS(inspect("--count", "-3"), FC_USAGE, "--count wants a whole number");
+    FC_CHECK_FAILS(inspect("--seed", "3"), FC_USAGE, "needs a file");
     FC_CHECK_FAILS(inspect("--all", NULL), FC_USAGE, "needs a file");
     FC_CHECK_OK(inspect("--help", NULL));
     SAYS("usage: fineclip inspect FILE");
@@ -104,6 +107,7 @@ static void test_weights(void)
     SAYS("visual.blocks.1.w  F32");
     FC_CHECK_OK(inspect(path, "--check"));
     SAYS("no findings");
+    FC_CHECK_FAILS(inspect(path, path), FC_USAGE, "both are stores");
     values[3] = NAN;
     FC_CHECK_OK(fc_safetensors_write(path, 3, tensors, NULL));
     FC_CHECK_FAILS(inspect(path, "--check"), FC_DATA, "2 tensors");
@@ -206,6 +210,7 @@ static void write_store(const char *path, bool bad_box)
     }
     FC_CHECK_OK(fc_store_writer_category(w, "red star", true, 1, &caption));
     FC_CHECK_OK(fc_store_writer_category(w, "sky", false, 1, &caption));
+    FC_CHECK_OK(fc_store_writer_attribute(w, "seen", 3));
     FC_CHECK_OK(fc_store_writer_finish(w));
     fc_store_writer_destroy(&w);
 }
@@ -216,17 +221,20 @@ static void test_store(void)
     snprintf(path, sizeof path, "%s", fc_check_temp("s.h5"));
     write_store(path, false);
     FC_CHECK_OK(inspect(path, "--check"));
-    SAYS("pictures    4, raw, 2.3 KiB (600 bytes each)\n");
-    SAYS("width 20 to 20 (mean 20), height 10 to 10 (mean 10)\n");
-    SAYS("captions    4, 1 to 1 a picture (mean 1.0), 4 to 4 tokens (mean 4.0)\n");
-    SAYS("regions     6, 0 to 3 a picture (mean 1.5); 2 smaller than 8 x 8 pixels\n");
-    SAYS("4 with a category, 4 with a caption of 4 to 4 tokens (mean 4.0)\n");
-    SAYS("           0 ######################################## 1\n");
-    SAYS("         3-4 ######################################## 1\n");
-    SAYS("categories  2 (1 things, 1 stuff), 1 prompts each\n");
-    SAYS("most regions: red star (4); 1 without any\n");
-    SAYS("pic0.jpg: a sentence\n");
-    SAYS("words, vocabulary of 100, at most 8\n");
+    SAYS("pictures    4, raw, 2.3 KiB (600 bytes each); width 20, height 10\n");
+    SAYS("hashes of the source files: 3 pictures repeat an earlier one\n");
+    SAYS("captions    4, 1 a picture, 4 tokens\n");
+    SAYS("regions     6, 0 to 3 a picture (mean 1.5)\n");
+    SAYS("4 with a category, 4 with a caption of 4 tokens; 2 smaller than 8 x 8 pixels\n");
+    SAYS("\n       0 #######  25.0%       0-7 ####     33.3%       0-4 ####### 100.0% ");
+    SAYS("\n     3-4 #######  25.0%\n");
+    SAYS("categories  2 (1 things, 1 stuff), 1 prompt each\n");
+    SAYS("most regions: red star 4; 1 without any\n");
+    SAYS("most frequent captions\n          4  a sentence\n");
+    SAYS("most frequent region captions\n          4  a sentence\n");
+    SAYS("first captions\n  pic0.jpg: a sentence\n");
+    SAYS("words, vocabulary of 100, at most 8 a row\n");
+    SAYS("attributes  seen 3\n");
     SAYS("checked: no findings\n");
     write_store(path, true);
     FC_CHECK_FAILS(inspect(path, "--check"), FC_DATA, "2 findings");
