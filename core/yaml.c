@@ -300,6 +300,9 @@ fc_status fc_yaml_put(fc_yaml *root, const char *path, const fc_yaml *value)
 
 fc_status fc_yaml_put_text(fc_yaml *root, const char *path, const char *text)
 {
+    if (!fci_yaml_is_utf8(text)) {
+        return FC_FAIL(FC_USAGE, "%s: %s: the text is not UTF-8", root->file->text, path);
+    }
     fc_yaml *value = fci_yaml_node(FC_YAML_SCALAR, root->file, root->line);
     value->text = fc_strdup(text);
     return put(root, path, value);
@@ -312,6 +315,9 @@ fc_status fc_yaml_override(fc_yaml *root, const char *assignment)
     if (equals == NULL || equals == assignment) {
         return FC_FAIL(FC_USAGE, "%s: %s: want key=value, e.g. train.batch_size=16", name,
                        assignment);
+    }
+    if (!fci_yaml_is_utf8(assignment)) {
+        return FC_FAIL(FC_USAGE, "%s: %s: not UTF-8", name, assignment);
     }
     char *path = fc_format("%.*s", (int)(equals - assignment), assignment);
     char *called = fc_format("%s: %s", name, path);
@@ -330,10 +336,11 @@ fc_status fc_yaml_override(fc_yaml *root, const char *assignment)
     return status;
 }
 
-fc_status fc_yaml_expand(fc_yaml *root, const char *name, const char *value)
+/* value is UTF-8 */
+static fc_status expand(fc_yaml *root, const char *name, const char *value)
 {
     for (int i = 0; i < root->count; i++) {
-        FC_TRY(fc_yaml_expand(root->children[i], name, value));
+        FC_TRY(expand(root->children[i], name, value));
     }
     if (root->kind != FC_YAML_SCALAR) {
         return FC_OK;
@@ -364,4 +371,12 @@ fc_status fc_yaml_expand(fc_yaml *root, const char *name, const char *value)
     }
     fc_free(&mark);
     return FC_OK;
+}
+
+fc_status fc_yaml_expand(fc_yaml *root, const char *name, const char *value)
+{
+    if (!fci_yaml_is_utf8(value)) {
+        return FC_FAIL(FC_USAGE, "%s: the value of ${%s} is not UTF-8", root->file->text, name);
+    }
+    return expand(root, name, value);
 }

@@ -34,6 +34,18 @@ static bool emit_text(yaml_emitter_t *emitter, const char *text, bool plain)
            yaml_emitter_emit(emitter, &event);
 }
 
+/* libyaml makes a scalar of nothing else. */
+bool fci_yaml_is_utf8(const char *text)
+{
+    yaml_event_t event;
+    bool good = yaml_scalar_event_initialize(&event, NULL, NULL, (const yaml_char_t *)text,
+                                             (int)strlen(text), 1, 1, YAML_ANY_SCALAR_STYLE) != 0;
+    if (good) {
+        yaml_event_delete(&event);
+    }
+    return good;
+}
+
 static bool emit_node(yaml_emitter_t *emitter, const fc_yaml *node)
 {
     yaml_event_t event;

@@ -48,6 +48,10 @@ fc_yaml *fci_yaml_copy(const fc_yaml *node);
 /** Child by key without marking anything. */
 fc_yaml *fci_yaml_find(const fc_yaml *mapping, const char *key);
 
+/** Whether a text from outside YAML (a command line, a file's name) is UTF-8, so that it can be
+ * written out as YAML again. */
+bool fci_yaml_is_utf8(const char *text);
+
 /** One document with a root of any kind. lines: false where line numbers say nothing to a person.
  */
 FC_NODISCARD fc_status fci_yaml_read(fc_yaml **out, const char *text, size_t bytes,

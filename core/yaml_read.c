@@ -135,7 +135,9 @@ static fc_status read_scalar(reader *r, fc_yaml **out, int depth)
 
 static fc_status copy_counted(reader *r, fc_yaml **out, const fc_yaml *node, size_t line, int depth)
 {
-    FC_TRY(spend(r, line, depth, node->text != NULL ? strlen(node->text) : 0));
+    size_t bytes = node->text != NULL ? strlen(node->text) : 0;
+    bytes += node->key != NULL ? strlen(node->key) : 0;
+    FC_TRY(spend(r, line, depth, bytes));
     *out = fci_yaml_node(node->kind, node->file, node->line);
     (*out)->plain = node->plain;
     (*out)->text = node->text != NULL ? fc_strdup(node->text) : NULL;

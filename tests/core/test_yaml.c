@@ -131,6 +131,16 @@ static void test_hostile(void)
     strcat(big + LONG, "]\n");
     REFUSED(big, "too large once its aliases are written out");
 
+    /* A long key, not a long value. */
+    strcpy(big, "a: &x\n  ? ");
+    memset(big + 10, 'y', LONG);
+    strcat(big + LONG, "\n  : 1\nb: [");
+    for (int i = 0; i < ALIASES; i++) {
+        strcat(big + LONG, "*x, ");
+    }
+    strcat(big + LONG, "]\n");
+    REFUSED(big, "too large once its aliases are written out");
+
     char *deep = fc_alloc(200000, 1);
     memset(deep, '[', 100000);
     memcpy(deep, "a: ", 3);
@@ -275,6 +285,7 @@ static void test_override(void)
     FC_CHECK_FAILS(fc_yaml_override(root, "train.betas.2=3"), FC_USAGE,
                    "command line: train.betas.2: the list has no item 2");
     FC_CHECK_FAILS(fc_yaml_override(root, "train.x=[1,"), FC_USAGE, "command line: train.x: ");
+    FC_CHECK_FAILS(fc_yaml_override(root, "train.\xff=1"), FC_USAGE, "not UTF-8");
     char *deep = fc_alloc(1000, 1);
     for (int k = 0; k < 200; k++) {
         strcat(deep, "a.");
@@ -288,6 +299,8 @@ static void test_override(void)
 static void test_put_and_expand(void)
 {
     fc_yaml *root = parse("output: runs/${name}/${name}\nlist: [\"${name}\", \"${other}\"]\n");
+    FC_CHECK_FAILS(fc_yaml_expand(root, "name", "\xff"), FC_USAGE, "${name} is not UTF-8");
+    FC_CHECK_FAILS(fc_yaml_put_text(root, "name", "caf\xe9"), FC_USAGE, "name: the text is not");
     FC_CHECK_OK(fc_yaml_expand(root, "name", "null"));
     FC_CHECK_STR(fc_yaml_text(at(root, "output")), "runs/null/null");
     FC_CHECK_STR(fc_yaml_text(fc_yaml_item(at(root, "list"), 0)), "null");
