@@ -10,10 +10,12 @@
 #include <jpeglib.h>
 #include <setjmp.h>
 
+enum { MOST_SCANS = 256 };
+
 typedef struct jpeg_errors {
     struct jpeg_error_mgr base; /* first: libjpeg hands back a pointer to it */
     jmp_buf back;
-    int damage; /* message code of the first warning that means lost picture data; 0: none */
+    const char *ours; /* an error libjpeg has no message for; NULL: its own */
 } jpeg_errors;
 
 static void on_error(j_common_ptr any)
@@ -25,18 +27,17 @@ static void on_error(j_common_ptr any)
  * leave pixels alone. */
 static void on_message(j_common_ptr any, int level)
 {
-    jpeg_errors *e = (jpeg_errors *)any->err;
-    if (level >= 0 || e->damage != 0) {
+    if (level >= 0) {
         return;
     }
-    switch (e->base.msg_code) {
+    switch (any->err->msg_code) {
     case JWRN_JPEG_EOF:
     case JWRN_HIT_MARKER:
     case JWRN_HUFF_BAD_CODE:
     case JWRN_MUST_RESYNC:
     case JWRN_BOGUS_PROGRESSION:
     case JWRN_NOT_SEQUENTIAL:
-        e->damage = e->base.msg_code;
+        on_error(any);
         break;
     default:
         break;
@@ -48,22 +49,48 @@ static struct jpeg_error_mgr *errors_init(jpeg_errors *e)
     jpeg_std_error(&e->base);
     e->base.error_exit = on_error;
     e->base.emit_message = on_message;
-    e->damage = 0;
+    e->ours = NULL;
     return &e->base;
 }
 
 static fc_status failed(j_common_ptr any)
 {
     char text[JMSG_LENGTH_MAX];
+    const char *ours = ((jpeg_errors *)any->err)->ours;
     any->err->format_message(any, text);
-    return FC_FAIL(FC_DATA, "JPEG: %s", text);
+    return FC_FAIL(FC_DATA, "JPEG: %s", ours != NULL ? ours : text);
 }
 
 typedef struct reader {
     struct jpeg_decompress_struct jpeg;
     jpeg_errors errors;
+    struct jpeg_progress_mgr progress;
+    size_t count;
     uint8_t *row; /* (width, 4) of a CMYK picture */
 } reader;
+
+/* Each scan of a progressive picture goes over all of it, however few bytes it has. */
+static void on_progress(j_common_ptr any)
+{
+    if (((j_decompress_ptr)any)->input_scan_number > MOST_SCANS) {
+        ((jpeg_errors *)any->err)->ours = "more than 256 scans";
+        on_error(any);
+    }
+}
+
+/* A block of 8 x 8 values takes a bit at least, and where components are sampled most differently 8
+ * blocks stand for 32 x 32 pixels: no memory for pixels that cannot be in the file. Up to 4 million
+ * are believed, since arithmetic coding, which nobody uses, can go below a bit. */
+static fc_status check_claim(const reader *r)
+{
+    const int64_t believed = (int64_t)1 << 22, pixels_a_byte = 1024;
+    int64_t pixels = (int64_t)r->jpeg.image_width * (int64_t)r->jpeg.image_height;
+    if (pixels > believed && pixels / pixels_a_byte > (int64_t)r->count) {
+        return FC_FAIL(FC_DATA, "JPEG: %u x %u pixels cannot be in %zu bytes", r->jpeg.image_width,
+                       r->jpeg.image_height, r->count);
+    }
+    return FC_OK;
+}
 
 /* PIL's reading of CMYK JPEGs: values are stored inverted (Adobe's habit), black is multiplied in
  * with rounding. */
@@ -84,6 +111,7 @@ static fc_status read_rows(reader *r, fc_picture *out)
     struct jpeg_decompress_struct *jpeg = &r->jpeg;
     bool cmyk = jpeg->num_components == 4;
     jpeg->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+    FC_TRY(check_claim(r));
     FC_TRY(fci_picture_alloc(out, jpeg->image_width, jpeg->image_height));
     if (cmyk) {
         FC_TRY(fc_try_alloc((void **)&r->row, (size_t)out->width, 4, "picture row"));
@@ -95,10 +123,6 @@ static fc_status read_rows(reader *r, fc_picture *out)
         jpeg_read_scanlines(jpeg, &row, 1);
         if (cmyk) {
             cmyk_to_rgb(r->row, out->width, to);
-        }
-        if (r->errors.damage != 0) {
-            r->errors.base.msg_code = r->errors.damage;
-            return failed((j_common_ptr)jpeg);
         }
     }
     return FC_OK;
@@ -113,6 +137,9 @@ static fc_status decode(reader *r, const uint8_t *bytes, size_t count, fc_pictur
         return failed((j_common_ptr)&r->jpeg);
     }
     jpeg_create_decompress(&r->jpeg);
+    r->progress.progress_monitor = on_progress;
+    r->jpeg.progress = &r->progress;
+    r->count = count;
     jpeg_mem_src(&r->jpeg, bytes, count);
     jpeg_read_header(&r->jpeg, TRUE);
     if (out == NULL) {

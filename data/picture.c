@@ -50,12 +50,12 @@ fc_status fci_picture_alloc(fc_picture *p, int64_t width, int64_t height)
 static fc_status raw_decode(fc_picture *out, const uint8_t *bytes, size_t count)
 {
     int width = out->width, height = out->height;
-    FC_TRY(fci_picture_alloc(out, width, height));
-    size_t want = (size_t)width * (size_t)height * 3;
+    size_t want = width > 0 && height > 0 ? (size_t)width * (size_t)height * 3 : count;
     if (count != want) {
         return FC_FAIL(FC_DATA, "raw picture of %zu bytes, %d x %d x 3 = %zu are needed", count,
                        height, width, want);
     }
+    FC_TRY(fci_picture_alloc(out, width, height));
     memcpy(out->rgb, bytes, want);
     return FC_OK;
 }

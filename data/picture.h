@@ -23,8 +23,8 @@ const char *fc_codec_name(fc_codec codec);
 /** Decode bytes of a known codec into RGB. Grey, palette, alpha (dropped), 16 bits and CMYK JPEG
  * become 8-bit RGB as PIL's convert("RGB") does. raw needs width and height set in *out beforehand;
  * for the others they are set from the file. JPEG: libjpeg's defaults (slow integer DCT, fancy
- * upsampling), truncated or corrupt data is FC_DATA. Pictures over 2^28 pixels are FC_DATA before
- * anything is allocated. */
+ * upsampling), truncated or corrupt data is FC_DATA. Pictures over 2^28 pixels, and of more than so
+ * many bytes can hold, are FC_DATA before anything is allocated. */
 FC_NODISCARD fc_status fc_picture_decode(fc_picture *out, fc_codec codec, const uint8_t *bytes,
                                          size_t count);
 /** Codec by the file's first bytes (JPEG or PNG); FC_DATA otherwise. */

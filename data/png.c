@@ -67,9 +67,24 @@ static fc_status set_rows(png_work *w, uint8_t *rgb, size_t width, size_t height
     return FC_OK;
 }
 
+/* Deflate packs at most 1032 bytes into one: no memory for pixels that cannot be in the file. */
+static fc_status check_claim(const png_work *w, size_t count)
+{
+    const double most_packed = 1032, head = 1024;
+    png_uint_32 width = png_get_image_width(w->png, w->info),
+                height = png_get_image_height(w->png, w->info);
+    double row = 1.0 + (double)png_get_rowbytes(w->png, w->info);
+    if (row * height > most_packed * ((double)count + head)) {
+        return FC_FAIL(FC_DATA, "PNG: %u x %u pixels cannot be in %zu bytes", width, height, count);
+    }
+    return FC_OK;
+}
+
 static fc_status read_image(png_work *w, fc_picture *out)
 {
+    size_t count = w->left;
     png_read_info(w->png, w->info);
+    FC_TRY(check_claim(w, count));
     FC_TRY(fci_picture_alloc(out, png_get_image_width(w->png, w->info),
                              png_get_image_height(w->png, w->info)));
     int colour = png_get_color_type(w->png, w->info);

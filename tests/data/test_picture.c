@@ -219,6 +219,35 @@ static void refusals(void)
                    "100000 x 100000");
 }
 
+/* A header that claims more pixels than its file can hold is refused before there is memory for
+ * them; a picture of one colour, which packs best, is not. */
+static void claims(void)
+{
+    fc_picture p = {.width = 3000, .height = 2000, .rgb = fc_alloc(3000 * 2000, 3)}, q = {0};
+    uint8_t *bytes = NULL;
+    size_t count = 0;
+    for (int codec = FC_CODEC_JPEG; codec <= FC_CODEC_PNG; codec++) {
+        FC_CHECK_OK(fc_picture_encode(&p, (fc_codec)codec, 1, &bytes, &count));
+        FC_CHECK(count < 3000 * 2000 / 50);
+        FC_CHECK_OK(fc_picture_decode(&q, (fc_codec)codec, bytes, count));
+        fc_picture_free(&q);
+        fc_free(&bytes);
+    }
+    fc_picture_free(&p);
+    FC_CHECK_OK(fci_file_read(fc_check_golden("prepare/grey.jpg"), &bytes, &count));
+    for (size_t i = 0; i + 9 < count; i++) {
+        if (bytes[i] == 0xff && bytes[i + 1] == 0xc0) { /* height and width of the frame */
+            memcpy(bytes + i + 5, (const uint8_t[]){60, 0, 60, 0}, 4);
+        }
+    }
+    FC_CHECK_FAILS(fc_picture_decode(&q, FC_CODEC_JPEG, bytes, count), FC_DATA,
+                   "15360 x 15360 pixels cannot be in");
+    fc_free(&bytes);
+    q = (fc_picture){.width = 10000, .height = 10000};
+    FC_CHECK_FAILS(fc_picture_decode(&q, FC_CODEC_RAW, (const uint8_t *)"abc", 3), FC_DATA,
+                   "raw picture of 3 bytes");
+}
+
 int main(void)
 {
     golden("grey.jpg", "grey.rgb");
@@ -232,5 +261,6 @@ int main(void)
     damage("palette.png");
     damage("000000069468.jpg");
     refusals();
+    claims();
     return fc_check_end();
 }
