@@ -233,6 +233,11 @@ bool fci_h5_exists(hid_t file, const char *path)
     return there;
 }
 
+bool fci_h5_too_large(double bytes, int64_t file_bytes)
+{
+    return bytes > 64.0 * 1048576 && bytes > 1100.0 * (double)file_bytes;
+}
+
 /* Open, and check rank and declared size. rank_2: the dataset has two axes. */
 static fc_status open_any(fci_h5_dataset *out, hid_t file, const char *file_name,
                           int64_t file_bytes, const char *path, int64_t cols, hid_t access)
@@ -261,7 +266,7 @@ static fc_status open_any(fci_h5_dataset *out, hid_t file, const char *file_name
     hid_t stored = H5Dget_type(out->id);
     double bytes = (double)H5Tget_size(stored) * (double)dims[0] * (double)cols;
     H5Tclose(stored);
-    if (bytes > 64.0 * 1048576 && bytes > 1100.0 * (double)file_bytes) {
+    if (fci_h5_too_large(bytes, file_bytes)) {
         return FC_FAIL(FC_DATA, "%s says it has %llu rows, more than its file can hold", out->where,
                        (unsigned long long)dims[0]);
     }

@@ -67,6 +67,10 @@ hid_t fci_h5_string_type(void);
 /** True where path exists, groups on the way included. */
 bool fci_h5_exists(hid_t file, const char *path);
 
+/** Whether a dataset declares more bytes than a file of file_bytes can hold: 1100 times as many,
+ * more than deflate can reach; 64 MiB are always believed. */
+bool fci_h5_too_large(double bytes, int64_t file_bytes);
+
 /* An open dataset of one or two axes whose element type was checked. */
 typedef struct fci_h5_dataset {
     hid_t id;           /* negative: not open */
@@ -79,7 +83,7 @@ typedef struct fci_h5_dataset {
  *  type must convert to `type` without loss (a narrower integer; any float for a float).
  *  random: items are read here and there, so whole chunks are not kept in memory.
  *  Errors: FC_DATA where absent, of another rank or type, or declared larger than its file of
- *  file_bytes could hold (1100 times, more than deflate can reach, 64 MiB always allowed). */
+ *  file_bytes could hold (fci_h5_too_large). */
 FC_NODISCARD fc_status fci_h5_open(fci_h5_dataset *out, hid_t file, const char *file_name,
                                    int64_t file_bytes, const char *path, hid_t type, int64_t cols,
                                    bool random);

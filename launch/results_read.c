@@ -134,6 +134,10 @@ static fc_status read_per_category(const source *s, fc_run *run)
         H5Tget_class(type) != H5T_FLOAT || dims[1] > MAX_CATEGORIES) {
         status = FC_FAIL(FC_DATA, "%s:%s is not %lld rows of reals", s->path, dataset,
                          (long long)run->evals);
+    } else if (fci_h5_too_large((double)dims[0] * (double)dims[1] * sizeof(double), s->bytes)) {
+        status =
+            FC_FAIL(FC_DATA, "%s:%s says it has %llu x %llu values, more than its file can hold",
+                    s->path, dataset, (unsigned long long)dims[0], (unsigned long long)dims[1]);
     } else if (dims[0] > 0 && dims[1] > 0) {
         status = fc_try_alloc(&values, (size_t)(dims[0] * dims[1]), sizeof(double), dataset);
     }
