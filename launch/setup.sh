@@ -4,6 +4,7 @@
 #   launch/setup.sh            install what is missing (as root, or through sudo)
 #   launch/setup.sh --check    only say what is missing; status 1 if anything is
 #   launch/setup.sh --bench    also PyTorch, for tests/bench/compare_torch.py
+#   launch/setup.sh --fuzz     also clang and libFuzzer, for tests/fuzz/run.sh
 set -euo pipefail
 
 # Debian package names; the README says what each is for.
@@ -27,8 +28,9 @@ for argument in "$@"; do
     case $argument in
         --check) check_only=true ;;
         --bench) packages+=(python3-torch) ;;
+        --fuzz) packages+=(clang-14 clang libclang-rt-14-dev libomp-14-dev llvm-14) ;;
         -h | --help)
-            sed -n '2,6s/^# \{0,1\}//p' "$0"
+            sed -n '2,7s/^# \{0,1\}//p' "$0"
             exit 0
             ;;
         *)
