@@ -185,7 +185,6 @@ void fc_fatal_about(int rank, const char *place, fc_status status, const char *w
 
 void fc_fatal_follow(int exit_status)
 {
-    become_the_ender(exit_status);
     /* What the rank that speaks has written is on its way through the launcher, which may end that
      * way with the first rank that goes. */
     usleep(300000);

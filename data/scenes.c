@@ -2,6 +2,7 @@
  * OpenMP threads and appended in order by one. */
 #include "data/scenes.h"
 
+#include "core/activity.h"
 #include "core/memory.h"
 #include "data/scene_parts.h"
 #include "data/store_writer.h"
@@ -216,6 +217,7 @@ static fc_status write_window(fc_store_writer *w, const fc_scene_options *option
                               int count, item *items)
 {
     memset(items, 0, (size_t)count * sizeof *items);
+    fc_activity_beat();
 #pragma omp parallel for schedule(dynamic, 4)
     for (int i = 0; i < count; i++) {
         item *it = &items[i];

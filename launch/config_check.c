@@ -112,10 +112,6 @@ void fci_config_warn(const fc_config *c)
         fc_log_warn("train.local_loss without gather_with_grad is not the gradient of the loss: "
                     "the features of other ranks count as constants");
     }
-    const double default_timeout = 1800;
-    if (fabs(c->run.step_timeout - default_timeout) > 0) {
-        fc_log_warn("run.step_timeout is not watched in this version: a step that hangs stays");
-    }
     if (c->train.steps > 0 && c->train.schedule.warmup_steps >= c->train.steps) {
         fc_log_warn("train.schedule.warmup_steps (%lld) is no less than train.steps (%lld): the "
                     "learning rate never arrives",

@@ -3,6 +3,7 @@
 #include "core/crash.h"
 #include "core/fatal.h"
 #include "core/log.h"
+#include "launch/watchdog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,7 @@ int fc_dist_cores(void)
 
 void fc_dist_stop(void)
 {
+    fc_watchdog_stop();
     fc_fatal_guard_exit(false);
     fc_comm_destroy(&process.comm);
     if (process.mpi) {

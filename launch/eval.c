@@ -9,6 +9,7 @@
 #include "launch/folder.h"
 #include "launch/record.h"
 #include "launch/verbs.h"
+#include "launch/watchdog.h"
 
 #include <string.h>
 
@@ -79,6 +80,9 @@ fc_status fc_verb_eval(int argc, char **argv)
         status = fc_config_check(config, FC_FOR_EVAL);
     }
     status = fc_dist_agree(status);
+    if (status == FC_OK) {
+        status = fc_watchdog_start(fc_dist_comm(), config->run.step_timeout);
+    }
     if (status == FC_OK) {
         fc_experiment x;
         status = fc_experiment_open(&x, config, fc_dist_comm(), FC_FOR_EVAL);

@@ -323,7 +323,7 @@ static fc_status one_step(run *r)
     fc_step_result result;
     fc_fault_set_step(r->at.step + 1);
     fc_activity_step(r->at.step + 1);
-    FC_TRY_AS("its beginning", fc_fault_here(FC_AT_step));
+    FC_TRY(fc_fault_here(FC_AT_step));
     FC_TRY_AS("loading data", fc_loader_next(r->loader, &batch, &waited));
     FC_TRY(fc_step_gradients(r->step, batch, &result));
     r->bad_pictures += batch->bad_pictures;
@@ -364,7 +364,7 @@ static fc_status interrupted(run *r)
 static fc_status all_steps(run *r)
 {
     while (r->at.step < r->x->total_steps) {
-        FC_TRY(one_step(r));
+        FC_TRY_AS("a step", one_step(r));
         bool stop, save;
         FC_TRY(agree(r, &stop, &save));
         if (r->at.step % r->x->steps_per_epoch == 0) {

@@ -84,6 +84,13 @@ int fc_signals_pending(void)
     return pending;
 }
 
+void fc_signals_ask(int signal_number)
+{
+    if (pending == 0) {
+        pending = signal_number;
+    }
+}
+
 const char *fc_signals_name(int signal_number)
 {
     return signal_number == SIGTERM   ? "SIGTERM"

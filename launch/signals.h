@@ -10,6 +10,8 @@ FC_NODISCARD fc_status fc_signals_install(void);
 /** The first signal that asked to stop, 0 if none did. Local to the rank: ranks must agree on what
  * they do about it. */
 int fc_signals_pending(void);
+/** As if this signal had arrived here: it did on another rank. */
+void fc_signals_ask(int signal_number);
 /** "SIGTERM" and so on; static. */
 const char *fc_signals_name(int signal_number);
 /** Forget what arrived (tests, or a sweep's next run). */

@@ -6,6 +6,7 @@
 #include "launch/resume.h"
 #include "launch/run.h"
 #include "launch/verbs.h"
+#include "launch/watchdog.h"
 
 static fc_status train(fc_experiment *x)
 {
@@ -32,6 +33,9 @@ fc_status fc_verb_train(int argc, char **argv)
     status = fc_dist_agree(status);
     if (status == FC_OK) {
         status = fc_resume_fit(config, fc_dist_comm());
+    }
+    if (status == FC_OK && !dry_run) {
+        status = fc_watchdog_start(fc_dist_comm(), config->run.step_timeout);
     }
     if (status == FC_OK) {
         fc_experiment x;
