@@ -56,6 +56,7 @@ typedef struct fci_attention_args {
     int heads;
     int64_t head_width, sequences;
     const int64_t *q_offsets, *k_offsets; /* (S+1) */
+    int64_t rows_q, longest_q, longest_k; /* all queries; of the longest sequence */
     bool causal;
     const void *rope_cos, *rope_sin; /* (P, head width / 2) or NULL; see core/op.h */
     bool rope_q;                     /* queries are rotated as well */
@@ -165,6 +166,7 @@ typedef struct fci_contrastive_args {
 typedef struct fci_adamw_args {
     int64_t count;
     void *p, *m, *v;
+    void *working; /* copy of p in the tape's type where that is not p's; NULL: none */
     const void *grad;
     double grad_scale; /* clipping */
     double lr, weight_decay, beta1, beta2, eps;

@@ -7,11 +7,11 @@
 
 #include <stdint.h>
 
-typedef enum { FC_F32, FC_F64 } fc_dtype;
+typedef enum { FC_F32, FC_F64, FC_BF16 } fc_dtype; /* bf16: on devices alone */
 
 static inline size_t fc_dtype_bytes(fc_dtype dtype)
 {
-    return dtype == FC_F64 ? 8 : 4;
+    return dtype == FC_F64 ? 8 : dtype == FC_F32 ? 4 : 2;
 }
 
 struct fc_params;

@@ -1,0 +1,36 @@
+/* Matrix products on the device. Row-major, as core/cpu/gemm.h. */
+#ifndef FC_CORE_CUDA_GEMM_H
+#define FC_CORE_CUDA_GEMM_H
+
+#include "core/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** d (m,n) = alpha op(a) op(b) + add + bias.
+ *  a, b   `type`: a is (m,k) or, with a_transposed, stored as (k,m); b is (k,n) or stored as (n,k)
+ *  add    (m,n) of d's type, rows ldd apart; may be d itself; NULL: nothing
+ *  bias   (n) of d's type; NULL: none
+ *  d      of d_type, FC_F32 or `type`; rows ldd apart
+ *  Sums are in float. On the rank's stream; failures end the job. The same arguments give the same
+ *  bits. */
+typedef struct fci_cuda_gemm_args {
+    fc_dtype type, d_type;
+    bool a_transposed, b_transposed;
+    int64_t m, n, k;
+    float alpha;
+    const void *a, *b;
+    int64_t lda, ldb;
+    const void *add, *bias;
+    void *d;
+    int64_t ldd;
+} fci_cuda_gemm_args;
+
+void fci_cuda_gemm(const fci_cuda_gemm_args *args);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,165 @@
+#include "tests/cuda/parity.h"
+
+#include "tests/cuda/emulate.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+
+extern "C" {
+#include "core/rng.h"
+#include "tests/check.h"
+}
+
+enum { SEED = 20260101 };
+
+/* Exactly as many bytes as it holds: the address sanitizer sees a step too far. */
+struct parity_case::array {
+    int64_t count = 0;
+    size_t bytes = 0; /* of the device's side */
+    fc_dtype device_type = FC_F32;
+    bool output = false, is_raw = false;
+    std::unique_ptr<double[]> cpu;
+    std::unique_ptr<char[]> device, raw;
+    std::vector<double> cpu_before;
+    std::vector<char> device_before;
+};
+
+static double get(const char *data, fc_dtype type, int64_t i)
+{
+    if (type == FC_F64) {
+        return reinterpret_cast<const double *>(data)[i];
+    }
+    return (double)(type == FC_F32 ? reinterpret_cast<const float *>(data)[i]
+                                   : __bfloat162float(reinterpret_cast<const fc_bf16 *>(data)[i]));
+}
+
+static double put(char *data, fc_dtype type, int64_t i, double x)
+{
+    if (type == FC_F64) {
+        reinterpret_cast<double *>(data)[i] = x;
+    } else if (type == FC_F32) {
+        reinterpret_cast<float *>(data)[i] = (float)x;
+    } else {
+        reinterpret_cast<fc_bf16 *>(data)[i] = __float2bfloat16((float)x);
+    }
+    return get(data, type, i);
+}
+
+parity_case::parity_case(const std::string &name_, fc_dtype type_) : type(type_), name(name_), stream(0)
+{
+    name += type == FC_F32 ? " f32" : " bf16";
+}
+
+parity_case::~parity_case() = default;
+
+const fci_kernels *parity_case::cpu() const
+{
+    return fci_kernels_cpu(FC_F64);
+}
+
+const fci_kernels *parity_case::device() const
+{
+    return fci_kernels_cuda(type);
+}
+
+both parity_case::add(int64_t count, fc_dtype device_type, bool output, double scale, double shift)
+{
+    arrays.emplace_back(new array());
+    array &a = *arrays.back();
+    a.count = count;
+    a.device_type = device_type;
+    a.output = output;
+    a.bytes = (size_t)count * fc_dtype_bytes(device_type);
+    a.cpu.reset(new double[(size_t)count]);
+    a.device.reset(new char[a.bytes]);
+    fc_rng rng = fc_rng_stream(SEED, FC_RNG_TEST, fc_rng_hash(name.c_str()), stream++);
+    for (int64_t i = 0; i < count; i++) {
+        a.cpu[(size_t)i] = put(a.device.get(), device_type, i, fc_rng_normal(&rng) * scale + shift);
+    }
+    return {a.cpu.get(), a.device.get()};
+}
+
+both parity_case::in(int64_t count, double scale, double shift)
+{
+    return add(count, type, false, scale, shift);
+}
+
+both parity_case::in_float(int64_t count, double scale, double shift)
+{
+    return add(count, FC_F32, false, scale, shift);
+}
+
+both parity_case::out(int64_t count)
+{
+    return add(count, type, true, 1, 0);
+}
+
+both parity_case::out_float(int64_t count)
+{
+    return add(count, FC_F32, true, 1, 0);
+}
+
+both parity_case::out_double(int64_t count)
+{
+    return add(count, FC_F64, true, 1, 0);
+}
+
+both parity_case::raw_bytes(const void *bytes, size_t size)
+{
+    arrays.emplace_back(new array());
+    array &a = *arrays.back();
+    a.is_raw = true;
+    a.raw.reset(new char[size]);
+    std::memcpy(a.raw.get(), bytes, size);
+    return {a.raw.get(), a.raw.get()};
+}
+
+void parity_case::run(const char *what, const std::function<void(fc_arena *)> &cpu_side,
+                      const std::function<void(fc_arena *)> &device_side, double tolerance)
+{
+    fc_arena *scratch = fc_arena_create();
+    cpu_side(scratch);
+    fc_arena_reset(scratch);
+    for (auto &a : arrays) {
+        if (a->output) {
+            a->device_before.assign(a->device.get(), a->device.get() + a->bytes);
+        }
+    }
+    emulate_order(EMULATE_RISING);
+    device_side(scratch);
+    fc_arena_reset(scratch);
+    int index = 0;
+    for (auto &a : arrays) {
+        index++;
+        if (!a->output) {
+            continue;
+        }
+        double difference = 0, size = 0;
+        for (int64_t i = 0; i < a->count; i++) {
+            const double d = get(a->device.get(), a->device_type, i) - a->cpu[(size_t)i];
+            difference += d * d;
+            size += a->cpu[(size_t)i] * a->cpu[(size_t)i];
+        }
+        const double error = std::sqrt(difference) / std::fmax(std::sqrt(size), 1e-3);
+        fc_check_true(error <= tolerance, __FILE__, __LINE__, "%s: %s: array %d is off by %.2g, more than %.2g",
+                      name.c_str(), what, index, error, tolerance);
+        std::vector<char> first(a->device.get(), a->device.get() + a->bytes);
+        std::memcpy(a->device.get(), a->device_before.data(), a->bytes);
+        a->device_before.swap(first);
+    }
+    emulate_order(EMULATE_FALLING);
+    device_side(scratch);
+    for (auto &a : arrays) {
+        if (a->output) {
+            fc_check_true(std::memcmp(a->device.get(), a->device_before.data(), a->bytes) == 0, __FILE__, __LINE__,
+                          "%s: %s: another order of threads gives other bits", name.c_str(), what);
+        }
+    }
+    fc_arena_destroy(&scratch);
+    for (auto &a : arrays) { /* both sides go on from the same values */
+        for (int64_t i = 0; a->output && i < a->count; i++) {
+            a->cpu[(size_t)i] = get(a->device.get(), a->device_type, i);
+        }
+    }
+}

@@ -1,0 +1,434 @@
+/* Every kernel of the device but attention against the CPU's in double: odd sizes, widths that allow
+ * wide accesses and such that do not, gradients written and added to. */
+#include "tests/cuda/parity.h"
+
+#include <cmath>
+
+extern "C" {
+#include "core/rng.h"
+#include "tests/check.h"
+}
+
+static std::string sizes(const char *name, std::initializer_list<int64_t> of)
+{
+    std::string s = name;
+    for (int64_t n : of) {
+        s += " " + std::to_string(n);
+    }
+    return s;
+}
+
+static void linear(fc_dtype type, int64_t rows, int64_t inner, int64_t outer, bool inner_major, bool extras, bool add)
+{
+    parity_case c(sizes("linear", {rows, inner, outer, inner_major, extras, add}), type);
+    const both x = c.in(rows * inner), w = c.in(inner * outer, 0.3), b = c.in(outer), r = c.in(rows * outer);
+    const both y = c.out(rows * outer), dy = c.in(rows * outer);
+    const both dx = c.out(rows * inner), dw = c.out_float(inner * outer), db = c.out_float(outer);
+    const auto args = [&](int s) {
+        fci_linear_args a = {};
+        a.rows = rows;
+        a.inner = inner;
+        a.outer = outer;
+        a.inner_major = inner_major;
+        a.x = x[s];
+        a.w = w[s];
+        a.bias = extras ? b[s] : nullptr;
+        a.residual = extras ? r[s] : nullptr;
+        a.y = y[s];
+        a.dy = dy[s];
+        a.dx = {dx[s], add};
+        a.dw = {dw[s], add};
+        a.dbias = {extras ? db[s] : nullptr, add};
+        return a;
+    };
+    c.check<fci_linear_args>("forward", args, c.cpu()->linear_fwd, c.device()->linear_fwd);
+    c.check<fci_linear_args>("back", args, c.cpu()->linear_bwd, c.device()->linear_bwd);
+}
+
+static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, bool in_place)
+{
+    parity_case c(sizes("layernorm", {rows, cols, add, in_place}), type);
+    const both x = c.in(rows * cols, 2, 5), gain = c.in_float(cols, 0.3, 1), bias = c.in_float(cols);
+    const both y = c.out(rows * cols), mean = c.out_float(rows), rstd = c.out_float(rows);
+    const both dgain = c.out_float(cols), dbias = c.out_float(cols), dx = c.out(rows * cols);
+    const both dy = in_place ? dx : c.in(rows * cols);
+    const auto args = [&](int s) {
+        fci_layernorm_args a = {};
+        a.rows = rows;
+        a.cols = cols;
+        a.eps = 1e-5;
+        a.x = x[s];
+        a.gain = gain[s];
+        a.bias = bias[s];
+        a.y = y[s];
+        a.mean = mean[s];
+        a.rstd = rstd[s];
+        a.dy = dy[s];
+        a.dx = {dx[s], add};
+        a.dgain = {dgain[s], add};
+        a.dbias = {dbias[s], add};
+        return a;
+    };
+    c.check<fci_layernorm_args>("forward", args, c.cpu()->layernorm_fwd, c.device()->layernorm_fwd);
+    c.check<fci_layernorm_args>("back", args, c.cpu()->layernorm_bwd, c.device()->layernorm_bwd, 5e-6);
+}
+
+static void l2norm(fc_dtype type, int64_t rows, int64_t cols, bool add, double scale)
+{
+    parity_case c(sizes("l2norm", {rows, cols, add, scale < 1}), type);
+    const both x = c.in(rows * cols, scale), y = c.out(rows * cols), norm = c.out_float(rows);
+    const both dx = c.out(rows * cols), dy = c.in(rows * cols);
+    const auto args = [&](int s) {
+        fci_l2norm_args a = {};
+        a.rows = rows;
+        a.cols = cols;
+        a.x = x[s];
+        a.y = y[s];
+        a.norm = norm[s];
+        a.dy = dy[s];
+        a.dx = {dx[s], add};
+        return a;
+    };
+    c.check<fci_l2norm_args>("forward", args, c.cpu()->l2norm_fwd, c.device()->l2norm_fwd);
+    c.check<fci_l2norm_args>("back", args, c.cpu()->l2norm_bwd, c.device()->l2norm_bwd);
+}
+
+static void gelu(fc_dtype type, int64_t count, bool quick, bool add)
+{
+    parity_case c(sizes("gelu", {count, quick, add}), type);
+    const both x = c.in(count, 3), y = c.out(count), dx = c.out(count), dy = c.in(count);
+    const auto args = [&](int s) {
+        fci_gelu_args a = {};
+        a.count = count;
+        a.quick = quick;
+        a.x = x[s];
+        a.y = y[s];
+        a.dy = dy[s];
+        a.dx = {dx[s], add};
+        return a;
+    };
+    c.check<fci_gelu_args>("forward", args, c.cpu()->gelu_fwd, c.device()->gelu_fwd);
+    c.check<fci_gelu_args>("back", args, c.cpu()->gelu_bwd, c.device()->gelu_bwd);
+}
+
+static void swiglu(fc_dtype type, int64_t rows, int64_t cols, bool add)
+{
+    parity_case c(sizes("swiglu", {rows, cols, add}), type);
+    const both ab = c.in(rows * cols * 2), y = c.out(rows * cols), dab = c.out(rows * cols * 2), dy = c.in(rows * cols);
+    const auto args = [&](int s) {
+        fci_swiglu_args a = {};
+        a.rows = rows;
+        a.cols = cols;
+        a.ab = ab[s];
+        a.y = y[s];
+        a.dy = dy[s];
+        a.dab = {dab[s], add};
+        return a;
+    };
+    c.check<fci_swiglu_args>("forward", args, c.cpu()->swiglu_fwd, c.device()->swiglu_fwd);
+    c.check<fci_swiglu_args>("back", args, c.cpu()->swiglu_bwd, c.device()->swiglu_bwd);
+}
+
+static void gather(fc_dtype type, int64_t rows, int64_t cols, const std::vector<int64_t> &index, bool add)
+{
+    const int64_t count = (int64_t)index.size();
+    parity_case c(sizes("gather_rows", {rows, cols, count, add}), type);
+    const both x = c.in(rows * cols), at = c.raw(index), y = c.out(count * cols), dy = c.in(count * cols);
+    const both dx = c.out(rows * cols);
+    const auto args = [&](int s) {
+        fci_gather_rows_args a = {};
+        a.rows = rows;
+        a.cols = cols;
+        a.count = count;
+        a.index = static_cast<const int64_t *>(at[s]);
+        a.x = x[s];
+        a.y = y[s];
+        a.dy = dy[s];
+        a.dx = {dx[s], add};
+        return a;
+    };
+    c.check<fci_gather_rows_args>("forward", args, c.cpu()->gather_rows_fwd, c.device()->gather_rows_fwd);
+    c.check<fci_gather_rows_args>("back", args, c.cpu()->gather_rows_bwd, c.device()->gather_rows_bwd);
+}
+
+static void concat(fc_dtype type, int64_t count_a, int64_t count_b, bool add)
+{
+    parity_case c(sizes("concat_rows", {count_a, count_b, add}), type);
+    const both a_in = c.in(count_a), b_in = c.in(count_b), y = c.out(count_a + count_b), dy = c.in(count_a + count_b);
+    const both da = c.out(count_a), db = c.out(count_b);
+    const auto args = [&](int s) {
+        fci_concat_rows_args a = {};
+        a.count_a = count_a;
+        a.count_b = count_b;
+        a.a = a_in[s];
+        a.b = b_in[s];
+        a.y = y[s];
+        a.dy = dy[s];
+        a.da = {da[s], add};
+        a.db = {db[s], add};
+        return a;
+    };
+    c.check<fci_concat_rows_args>("forward", args, c.cpu()->concat_rows_fwd, c.device()->concat_rows_fwd);
+    c.check<fci_concat_rows_args>("back", args, c.cpu()->concat_rows_bwd, c.device()->concat_rows_bwd);
+}
+
+static void patchify(fc_dtype type, int size, int patch, int64_t pictures, int64_t crops)
+{
+    parity_case c(sizes("patchify", {size, patch, pictures, crops}), type);
+    const int64_t plane = 3 * (int64_t)size * size, values = (pictures + crops) * plane;
+    std::vector<uint8_t> pixels((size_t)values);
+    fc_rng rng = fc_rng_stream(7, FC_RNG_TEST, 1, 2);
+    for (uint8_t &p : pixels) {
+        p = (uint8_t)fc_rng_below(&rng, 256);
+    }
+    const both rgb = c.raw(pixels), planes = c.in(pictures * plane), y = c.out(values);
+    bool from_planes = false;
+    const auto args = [&](int s) {
+        fci_patchify_args a = {};
+        a.size = size;
+        a.patch = patch;
+        a.count[0] = pictures;
+        a.count[1] = from_planes ? 0 : crops;
+        a.rgb[0] = static_cast<const uint8_t *>(rgb[s]);
+        a.rgb[1] = a.rgb[0] + pictures * plane;
+        a.planes = from_planes ? planes[s] : nullptr;
+        a.y = y[s];
+        return a;
+    };
+    c.check<fci_patchify_args>("pixels", args, c.cpu()->patchify_fwd, c.device()->patchify_fwd);
+    from_planes = true;
+    c.check<fci_patchify_args>("planes", args, c.cpu()->patchify_fwd, c.device()->patchify_fwd);
+}
+
+static void tokens(fc_dtype type, int64_t pictures, int64_t patches, int64_t cols, bool add)
+{
+    parity_case c(sizes("tokens", {pictures, patches, cols, add}), type);
+    const int64_t rows = pictures * (1 + patches);
+    const both x = c.in(pictures * patches * cols), cls = c.in_float(cols), pos = c.in_float((1 + patches) * cols);
+    const both y = c.out(rows * cols), dy = c.in(rows * cols), dx = c.out(pictures * patches * cols);
+    const both dcls = c.out_float(cols), dpos = c.out_float((1 + patches) * cols);
+    bool with_pos = true;
+    const auto args = [&](int s) {
+        fci_tokens_args a = {};
+        a.pictures = pictures;
+        a.patches = patches;
+        a.cols = cols;
+        a.x = x[s];
+        a.cls = cls[s];
+        a.pos = pos[s];
+        a.y = y[s];
+        a.dy = dy[s];
+        a.dx = {dx[s], add};
+        a.dcls = {dcls[s], add};
+        a.dpos = {with_pos ? dpos[s] : nullptr, add};
+        return a;
+    };
+    c.check<fci_tokens_args>("forward", args, c.cpu()->tokens_fwd, c.device()->tokens_fwd);
+    c.check<fci_tokens_args>("back", args, c.cpu()->tokens_bwd, c.device()->tokens_bwd);
+    with_pos = false;
+    c.check<fci_tokens_args>("back, positions frozen", args, c.cpu()->tokens_bwd, c.device()->tokens_bwd);
+}
+
+static void embed(fc_dtype type, int64_t rows, int64_t cols, bool add)
+{
+    enum { VOCABULARY = 50, CONTEXT = 7 };
+    parity_case c(sizes("embed", {rows, cols, add}), type);
+    std::vector<int32_t> ids((size_t)rows), positions((size_t)rows);
+    fc_rng rng = fc_rng_stream(8, FC_RNG_TEST, (uint64_t)rows, 0);
+    for (size_t i = 0; i < ids.size(); i++) {
+        ids[i] = (int32_t)fc_rng_below(&rng, VOCABULARY);
+        positions[i] = (int32_t)(i % CONTEXT);
+    }
+    const both id = c.raw(ids), place = c.raw(positions), table = c.in(VOCABULARY * cols), pos = c.in(CONTEXT * cols);
+    const both y = c.out(rows * cols), dy = c.in(rows * cols);
+    const both dtable = c.out_float(VOCABULARY * cols), dpos = c.out_float(CONTEXT * cols);
+    const auto args = [&](int s) {
+        fci_embed_args a = {};
+        a.rows = rows;
+        a.cols = cols;
+        a.vocabulary = VOCABULARY;
+        a.context = CONTEXT;
+        a.ids = static_cast<const int32_t *>(id[s]);
+        a.positions = static_cast<const int32_t *>(place[s]);
+        a.table = table[s];
+        a.pos = pos[s];
+        a.y = y[s];
+        a.dy = dy[s];
+        a.dtable = {dtable[s], add};
+        a.dpos = {dpos[s], add};
+        return a;
+    };
+    c.check<fci_embed_args>("forward", args, c.cpu()->embed_fwd, c.device()->embed_fwd);
+    c.check<fci_embed_args>("back", args, c.cpu()->embed_bwd, c.device()->embed_bwd);
+}
+
+static void roi_align(fc_dtype type, int grid, int64_t cols, bool add)
+{
+    /* Whole, one cell, thin, at the border, beyond it, empty, turned around. */
+    const std::vector<float> boxes = {0,    0,    1,    1,    0.25F, 0.25F, 0.5F, 0.5F, 0.1F, 0.4F,  0.93F, 0.41F, 0.8F, 0.8F,
+                                      1,    1,    -0.5F, -0.3F, 0.2F, 1.6F, 0.3F, 0.3F, 0.3F, 0.7F, 0.6F,  0.6F,  0.2F, 0.2F,
+                                      0.01F, 0.02F, 0.97F, 0.55F};
+    const std::vector<int32_t> image = {0, 1, 1, 0, 2, 2, 0, 1};
+    const int64_t pictures = 3, count = (int64_t)image.size(), values = pictures * grid * grid * cols;
+    parity_case c(sizes("roi_align", {grid, cols, add}), type);
+    const both box = c.raw(boxes), of = c.raw(image), dense = c.in(values), y = c.out(count * cols);
+    const both dy = c.in(count * cols), ddense = c.out(values);
+    const auto args = [&](int s) {
+        fci_roi_align_args a = {};
+        a.pictures = pictures;
+        a.cols = cols;
+        a.count = count;
+        a.grid = grid;
+        a.boxes = static_cast<const float *>(box[s]);
+        a.image = static_cast<const int32_t *>(of[s]);
+        a.dense = dense[s];
+        a.y = y[s];
+        a.dy = dy[s];
+        a.ddense = {ddense[s], add};
+        return a;
+    };
+    c.check<fci_roi_align_args>("forward", args, c.cpu()->roi_align_fwd, c.device()->roi_align_fwd);
+    c.check<fci_roi_align_args>("back", args, c.cpu()->roi_align_bwd, c.device()->roi_align_bwd);
+}
+
+static void contrastive(fc_dtype type, int64_t rows, int64_t cols, int64_t width, int64_t first)
+{
+    parity_case c(sizes("contrastive", {rows, cols, width, first}), type);
+    const double unit = 1 / std::sqrt((double)width);
+    const both own = c.in(rows * width, unit), all = c.in(cols * width, unit), lse = c.out_float(rows);
+    const both lse_other = c.in_float(cols, 0.1, std::log((double)cols)), grad = c.out(rows * width);
+    const both loss = c.out_double(1), slope = c.out_double(1);
+    bool back = false;
+    const auto args = [&](int s) {
+        fci_contrastive_args a = {};
+        a.rows = rows;
+        a.cols = cols;
+        a.width = width;
+        a.first = first;
+        a.scale = 5;
+        a.own = own[s];
+        a.all = all[s];
+        a.lse_own = lse[s];
+        a.loss_sum = static_cast<double *>(loss[s]);
+        a.lse_other = lse_other[s];
+        a.other_first = cols / 4;
+        a.other_count = cols / 2;
+        a.factor = 0.01;
+        a.grad = back ? grad[s] : nullptr;
+        a.scale_grad = static_cast<double *>(slope[s]);
+        return a;
+    };
+    c.check<fci_contrastive_args>("forward", args, c.cpu()->contrastive_fwd, c.device()->contrastive_fwd);
+    c.check<fci_contrastive_args>("slope of the scale", args, c.cpu()->contrastive_bwd, c.device()->contrastive_bwd, 1e-5);
+    back = true;
+    c.check<fci_contrastive_args>("back", args, c.cpu()->contrastive_bwd, c.device()->contrastive_bwd, 1e-5);
+}
+
+static void adamw(fc_dtype type, int64_t count)
+{
+    parity_case c(sizes("adamw", {count}), type);
+    const both p = c.out_float(count), m = c.out_float(count), v = c.out_float(count), g = c.in_float(count);
+    const both working = c.in(count), sum = c.out_double(1);
+    for (int s = 0; s < 2; s++) { /* second moments are not negative */
+        for (int64_t i = 0; i < count; i++) {
+            if (s == CPU) {
+                static_cast<double *>(v[s])[i] = std::fabs(static_cast<double *>(v[s])[i]);
+            } else {
+                static_cast<float *>(v[s])[i] = std::fabs(static_cast<float *>(v[s])[i]);
+            }
+        }
+    }
+    const auto args = [&](int s) {
+        fci_adamw_args a = {};
+        a.count = count;
+        a.p = p[s];
+        a.m = m[s];
+        a.v = v[s];
+        a.working = s == DEVICE && type == FC_BF16 ? working[s] : nullptr;
+        a.grad = g[s];
+        a.grad_scale = 0.7;
+        a.lr = 1e-2;
+        a.weight_decay = 0.1;
+        a.beta1 = 0.9;
+        a.beta2 = 0.98;
+        a.eps = 1e-6;
+        a.correction1 = 1 - 0.9;
+        a.correction2 = 1 - 0.98;
+        return a;
+    };
+    c.check<fci_adamw_args>("update", args, c.cpu()->adamw_fwd, c.device()->adamw_fwd, 2e-6, 2e-6);
+    for (int64_t i = 0; type == FC_BF16 && i < count; i++) {
+        const float master = static_cast<float *>(p[DEVICE])[i];
+        const uint16_t bits = static_cast<uint16_t *>(working[DEVICE])[i];
+        const uint32_t wide = (uint32_t)bits << 16;
+        float copy;
+        __builtin_memcpy(&copy, &wide, sizeof copy);
+        FC_CHECK(std::fabs(copy - master) <= std::fabs(master) / 256);
+    }
+    const auto squares = [&](int s) {
+        fci_square_sum_args a = {};
+        a.count = count;
+        a.x = g[s];
+        a.sum = static_cast<double *>(sum[s]);
+        return a;
+    };
+    c.check<fci_square_sum_args>("squares", squares, c.cpu()->square_sum_fwd, c.device()->square_sum_fwd, 1e-12, 1e-12);
+}
+
+static void scores(fc_dtype type, int64_t rows, int64_t cols, int64_t width)
+{
+    parity_case c(sizes("scores", {rows, cols, width}), type);
+    const both a_in = c.in(rows * width), b_in = c.in(cols * width), y = c.out_float(rows * cols);
+    const auto args = [&](int s) {
+        fci_scores_args a = {};
+        a.rows = rows;
+        a.cols = cols;
+        a.width = width;
+        a.a = a_in[s];
+        a.b = b_in[s];
+        a.y = y[s];
+        return a;
+    };
+    c.check<fci_scores_args>("forward", args, c.cpu()->scores_fwd, c.device()->scores_fwd, 2e-6, 2e-6);
+}
+
+int main(void)
+{
+    for (fc_dtype type : {FC_F32, FC_BF16}) {
+        for (bool add : {false, true}) {
+            linear(type, 37, 24, 19, false, add, add);
+            linear(type, 300, 8, 16, true, false, add);
+            layernorm(type, 300, 768, add, false);
+            layernorm(type, 5, 91, add, false);
+            layernorm(type, 3, 1366, add, false); /* pairs */
+            l2norm(type, 9, 512, add, 1);
+            l2norm(type, 4, 33, add, 1);
+            gelu(type, 2048, false, add);
+            gelu(type, 777, true, add);
+            swiglu(type, 6, 256, add);
+            swiglu(type, 5, 34, add);
+            swiglu(type, 3, 13, add);
+            gather(type, 9, 40, {8, 0, 3, 3, 0, 3}, add);
+            gather(type, 300, 5, {17}, add);
+            gather(type, 4, 6, std::vector<int64_t>(291, 2), add); /* more than a block has threads */
+            concat(type, 64, 128, add);
+            concat(type, 3, 0, add);
+            concat(type, 13, 7, add);
+            tokens(type, 3, 4, 768, add);
+            tokens(type, 2, 9, 10, add);
+            embed(type, 29, 64, add);
+            roi_align(type, 4, 64, add);
+            roi_align(type, 14, 7, add);
+        }
+        layernorm(type, 7, 128, false, true);
+        layernorm(type, 0, 128, true, false);
+        l2norm(type, 2, 16, false, 1e-20); /* below the smallest norm */
+        patchify(type, 12, 4, 2, 3);
+        patchify(type, 14, 7, 1, 0);
+        contrastive(type, 40, 40, 32, 0);
+        contrastive(type, 5, 61, 16, 23);
+        adamw(type, 20000);
+        scores(type, 33, 19, 70);
+    }
+    return fc_check_end();
+}
