@@ -56,7 +56,8 @@ typedef struct fci_attention_args {
     int heads;
     int64_t head_width, sequences;
     const int64_t *q_offsets, *k_offsets; /* (S+1) */
-    int64_t rows_q, longest_q, longest_k; /* all queries; of the longest sequence */
+    int64_t rows_q, rows_k;               /* of all sequences */
+    int64_t longest_q, longest_k;         /* of the longest */
     bool causal;
     const void *rope_cos, *rope_sin; /* (P, head width / 2) or NULL; see core/op.h */
     bool rope_q;                     /* queries are rotated as well */

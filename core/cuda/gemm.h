@@ -29,6 +29,10 @@ typedef struct fci_cuda_gemm_args {
 
 void fci_cuda_gemm(const fci_cuda_gemm_args *args);
 
+/** Open the library (cuBLASLt) and its workspace; FC_RUNTIME: which name was not found. */
+FC_NODISCARD fc_status fci_cuda_gemm_start(void);
+void fci_cuda_gemm_stop(void);
+
 #ifdef __cplusplus
 }
 #endif

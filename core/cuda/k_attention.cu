@@ -6,78 +6,10 @@
  * of queries and sums over keys (dq): the scores are computed twice, but every sum has one owner and
  * one order, so there are no atomics. Rotary positions are applied as tiles are loaded and undone as
  * gradients are stored, in float; tables, log sums and statistics are float in either type. */
-#include "core/cuda/device.cuh"
-#include "core/cuda/mma.cuh"
+#include "core/cuda/attention_tile.cuh"
 
 namespace
 {
-
-/* A head of one sequence. WIDE: head width rounded up to what a tile holds. */
-template <typename T, int WIDE> struct tiles {
-    static constexpr int ROWS = WIDE > 64 ? 32 : 64; /* of queries and of keys */
-    static constexpr int THREADS = ROWS / 16 * WARP;
-    static constexpr int PAD = 16 / sizeof(T); /* keeps rows aligned and their banks apart */
-    static constexpr int LD = WIDE + PAD, LD_SCORES = ROWS + PAD;
-    static constexpr int PARTS = WIDE / 8, SCORE_PARTS = ROWS / 8;
-    static constexpr size_t TILE = (size_t)ROWS * LD, SCORES = (size_t)ROWS * LD_SCORES;
-};
-
-struct head {
-    int64_t first_q, first_k;
-    int queries, keys, width, column;
-    float scale;
-};
-
-__device__ __forceinline__ head head_of(const fci_attention_args &a)
-{
-    const int64_t s = blockIdx.x;
-    head h;
-    h.first_q = a.q_offsets[s];
-    h.first_k = a.k_offsets[s];
-    h.queries = (int)(a.q_offsets[s + 1] - h.first_q);
-    h.keys = (int)(a.k_offsets[s + 1] - h.first_k);
-    h.width = (int)a.head_width;
-    h.column = (int)blockIdx.y * h.width;
-    h.scale = rsqrtf((float)h.width);
-    return h;
-}
-
-/* Rows [first, first + ROWS) of one head, `from` at its sequence's row 0 and its column, into a tile;
- * zeros beyond `rows` and beyond `width`. Rotated where there are tables: row r >= 1 by table row
- * r - 1. N values an access; width is a multiple of N, or N is 1 and the second of a pair may not
- * exist. */
-template <typename T, int WIDE, int N>
-__device__ __forceinline__ void load_tile(T *__restrict__ tile, const T *__restrict__ from, int64_t stride, int first,
-                                          int rows, int width, const float *__restrict__ cosines,
-                                          const float *__restrict__ sines)
-{
-    using S = tiles<T, WIDE>;
-    constexpr int STEP = N == 1 ? 2 : N; /* rotation turns pairs */
-    for (int i = (int)threadIdx.x; i < S::ROWS * WIDE / STEP; i += S::THREADS) {
-        const int r = i / (WIDE / STEP), c = i % (WIDE / STEP) * STEP, row = first + r;
-        float v[STEP] = {};
-        if (row < rows && c < width) {
-            const T *at = from + (int64_t)row * stride + c;
-            if constexpr (N == 1) {
-                v[0] = to_float(at[0]);
-                v[1] = c + 1 < width ? to_float(at[1]) : 0;
-            } else {
-                load<T, STEP>(v, at);
-            }
-            if (cosines != nullptr && row >= 1) {
-                const int64_t angle = (int64_t)(row - 1) * (width / 2) + c / 2;
-#pragma unroll
-                for (int k = 0; k < STEP; k += 2) {
-                    const float cosine = cosines[angle + k / 2], sine = sines[angle + k / 2];
-                    const float x = v[k], y = v[k + 1];
-                    v[k] = x * cosine - y * sine;
-                    v[k + 1] = y * cosine + x * sine;
-                }
-            }
-        }
-        store<T, STEP>(tile + r * S::LD + c, v);
-    }
-}
 
 /* A warp's 16 rows of a result, times scale, to rows from `first` on of one head: the way back of
  * load_tile. */
@@ -115,25 +47,13 @@ __device__ __forceinline__ void store_rows(fci_out out, int64_t at, int64_t stri
     }
 }
 
-/* Whether query `row` sees key `col`. */
-__device__ __forceinline__ bool sees(const head &h, bool causal, int row, int col)
-{
-    return row < h.queries && col < h.keys && (!causal || col <= row);
-}
-
-/* End of the keys that queries before `end` see. */
-__device__ __forceinline__ int visible(const head &h, bool causal, int end)
-{
-    return causal && end < h.keys ? end : h.keys;
-}
-
 template <typename T, int WIDE, int N>
 __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS) attention(fci_attention_args a)
 {
     using S = tiles<T, WIDE>;
     FC_DYNAMIC_SHARED(shared);
     T *q = reinterpret_cast<T *>(shared), *k = q + S::TILE, *v = k + S::TILE, *p = v + S::TILE;
-    const head h = head_of(a);
+    const head h = head_of(a, (int)blockIdx.y);
     const int begin = (int)blockIdx.z * S::ROWS;
     if (begin >= h.queries) {
         return;
@@ -271,7 +191,7 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
     FC_DYNAMIC_SHARED(shared);
     T *q = reinterpret_cast<T *>(shared), *k = q + S::TILE, *v = k + S::TILE, *dy = v + S::TILE;
     T *p = dy + S::TILE, *ds = p + S::SCORES;
-    const head h = head_of(a);
+    const head h = head_of(a, (int)blockIdx.y);
     const int key = (int)blockIdx.z * S::ROWS;
     if (key >= h.keys) {
         return;
@@ -309,7 +229,7 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
     FC_DYNAMIC_SHARED(shared);
     T *q = reinterpret_cast<T *>(shared), *k = q + S::TILE, *v = k + S::TILE, *dy = v + S::TILE;
     T *p = dy + S::TILE, *ds = p + S::SCORES;
-    const head h = head_of(a);
+    const head h = head_of(a, (int)blockIdx.y);
     const int query = (int)blockIdx.z * S::ROWS;
     if (query >= h.queries) {
         return;
@@ -358,28 +278,6 @@ template <typename T, int WIDE, int N> void launch_backward(const fci_attention_
         const dim3 grid((unsigned)a.sequences, (unsigned)a.heads, blocks_for(a.longest_q, S::ROWS));
         FC_LAUNCH((attention_dq<T, WIDE, N>), grid, S::THREADS, shared, a, delta);
     }
-}
-
-/* Head widths up to 128 have a tile that holds them. */
-#define FC_BY_HEAD_WIDTH(width, ...)                                                               \
-    do {                                                                                           \
-        if ((width) <= 32) {                                                                       \
-            constexpr int WIDE = 32;                                                               \
-            __VA_ARGS__;                                                                           \
-        } else if ((width) <= 64) {                                                                \
-            constexpr int WIDE = 64;                                                               \
-            __VA_ARGS__;                                                                           \
-        } else {                                                                                   \
-            constexpr int WIDE = 128;                                                              \
-            __VA_ARGS__;                                                                           \
-        }                                                                                          \
-    } while (0)
-
-/* Every access of load_tile can be a wide one: head columns, strides and bases are aligned. */
-template <typename T> bool is_wide(const fci_attention_args &a)
-{
-    return widest<T>(a.head_width, {a.q, a.k, a.v, a.dy}) * (int)sizeof(T) == 16 &&
-           widest<T>(a.q_stride, {}) * (int)sizeof(T) == 16 && widest<T>(a.k_stride, {}) * (int)sizeof(T) == 16;
 }
 
 template <typename T> void attention_fwd(const fci_attention_args &a, fc_arena *)

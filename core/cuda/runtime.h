@@ -1,6 +1,10 @@
-/* What every launcher needs of the CUDA runtime. */
+/* The CUDA runtime as launchers and the backend use it: one device and one stream of work a rank,
+ * libraries of the toolkit that are opened when a device is used, so that the program starts on
+ * machines that have neither. */
 #ifndef FC_CORE_CUDA_RUNTIME_H
 #define FC_CORE_CUDA_RUNTIME_H
+
+#include "core/status.h"
 
 #include <cuda_runtime.h>
 
@@ -8,10 +12,26 @@
 extern "C" {
 #endif
 
+/** Number of devices; 0 where there is no driver or no device. */
+int fc_cuda_device_count(void);
+/** Take device `index` for this rank: its context, stream and libraries. FC_RUNTIME: names the
+ * device and CUDA's reason, or the library that is missing. */
+FC_NODISCARD fc_status fc_cuda_start(int index);
+void fc_cuda_stop(void);
+/** "NVIDIA H100 80GB HBM3"; static. */
+const char *fc_cuda_device_name(void);
+
 /** The stream that kernels of this rank run on. */
 cudaStream_t fci_cuda_stream(void);
 /** Ends the job with 71 where a call failed: names the call, the device and CUDA's reason. */
 void fci_cuda_check(cudaError_t error, const char *what);
+/** Device memory that outlives steps; zeroed. Ends the job with 71 where there is none left, saying
+ * how much was asked for and how much is free. */
+void *fci_cuda_alloc(size_t bytes);
+void fci_cuda_free(void *at);
+/** A function of a shared library, NULL where either is missing; `library` is tried by this name in
+ * the loader's places. */
+void *fci_cuda_symbol(const char *library, const char *name);
 
 #ifdef __cplusplus
 }

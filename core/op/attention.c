@@ -80,6 +80,16 @@ static bool offsets_cover(const int64_t *offsets, int64_t sequences, int64_t row
     return ok;
 }
 
+static int64_t longest(const int64_t *offsets, int64_t sequences)
+{
+    int64_t most = 0;
+    for (int64_t i = 0; i < sequences; i++) {
+        const int64_t rows = offsets[i + 1] - offsets[i];
+        most = rows > most ? rows : most;
+    }
+    return most;
+}
+
 /* What both forms share: checks, copies of the offsets, and the run. args holds the arrays and
  * strides already. */
 static fc_tensor *attend(fc_tape *tape, const fc_attention_spec *spec, int64_t q_rows,
@@ -104,9 +114,13 @@ static fc_tensor *attend(fc_tape *tape, const fc_attention_spec *spec, int64_t q
     args->heads = spec->heads;
     args->head_width = width / spec->heads;
     args->sequences = spec->sequences;
+    args->rows_q = q_rows;
+    args->rows_k = k_rows;
     args->q_offsets = fci_op_copy(tape, spec->q_offsets, bytes);
     args->k_offsets =
         k_offsets == spec->q_offsets ? args->q_offsets : fci_op_copy(tape, k_offsets, bytes);
+    args->longest_q = longest(spec->q_offsets, spec->sequences);
+    args->longest_k = longest(k_offsets, spec->sequences);
     args->causal = spec->causal;
     args->rope_cos = spec->rope_cos;
     args->rope_sin = spec->rope_sin;

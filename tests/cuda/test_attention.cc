@@ -57,6 +57,7 @@ static void attention(fc_dtype type, const layout &l)
         a.q_offsets = static_cast<const int64_t *>(q_at[s]);
         a.k_offsets = static_cast<const int64_t *>(k_at[s]);
         a.rows_q = tq;
+        a.rows_k = tk;
         a.longest_q = longest_q;
         a.longest_k = longest_k;
         a.causal = l.causal;
@@ -78,6 +79,26 @@ static void attention(fc_dtype type, const layout &l)
     };
     c.check<fci_attention_args>("forward", args, c.cpu()->attention_fwd, c.device()->attention_fwd, 2e-6, 1e-2);
     c.check<fci_attention_args>("back", args, c.cpu()->attention_bwd, c.device()->attention_bwd, 5e-6, 2e-2);
+    std::vector<int64_t> query; /* queries apart stand for the last keys */
+    for (size_t i = 0; i < l.queries.size(); i++) {
+        query.push_back(self ? 0 : std::max<int64_t>(0, l.keys[i] - l.queries[i]));
+    }
+    for (size_t i = 0; !self && i < query.size(); i++) {
+        if (l.keys[i] < l.queries[i]) {
+            return; /* queries that stand for no key have no relevance */
+        }
+    }
+    const both of = c.raw(query), rows = c.out_double(tk);
+    fci_attention_args attention_args[2] = {args(CPU), args(DEVICE)};
+    const auto relevance = [&](int s) {
+        fci_attention_relevance_args a = {};
+        a.attention = &attention_args[s];
+        a.query = self ? nullptr : static_cast<const int64_t *>(of[s]);
+        a.rows = static_cast<double *>(rows[s]);
+        return a;
+    };
+    c.check<fci_attention_relevance_args>("relevance", relevance, c.cpu()->attention_relevance_fwd,
+                                          c.device()->attention_relevance_fwd, 2e-6, 1e-2);
 }
 
 int main(void)

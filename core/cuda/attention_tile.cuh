@@ -1,0 +1,110 @@
+/* Tiles of queries, keys and values in shared memory, for what walks over attention's scores. A warp
+ * owns 16 rows of a tile. */
+#ifndef FC_CORE_CUDA_ATTENTION_TILE_CUH
+#define FC_CORE_CUDA_ATTENTION_TILE_CUH
+
+#include "core/cuda/mma.cuh"
+
+/* A head of one sequence. WIDE: head width rounded up to what a tile holds. */
+template <typename T, int WIDE> struct tiles {
+    static constexpr int ROWS = WIDE > 64 ? 32 : 64; /* of queries and of keys */
+    static constexpr int THREADS = ROWS / 16 * WARP;
+    static constexpr int PAD = 16 / sizeof(T); /* keeps rows aligned and their banks apart */
+    static constexpr int LD = WIDE + PAD, LD_SCORES = ROWS + PAD;
+    static constexpr int PARTS = WIDE / 8, SCORE_PARTS = ROWS / 8;
+    static constexpr size_t TILE = (size_t)ROWS * LD, SCORES = (size_t)ROWS * LD_SCORES;
+};
+
+struct head {
+    int64_t first_q, first_k;
+    int queries, keys, width, column;
+    float scale;
+};
+
+/* Head `index` of the block's sequence, blockIdx.x. */
+__device__ __forceinline__ head head_of(const fci_attention_args &a, int index)
+{
+    const int64_t s = blockIdx.x;
+    head h;
+    h.first_q = a.q_offsets[s];
+    h.first_k = a.k_offsets[s];
+    h.queries = (int)(a.q_offsets[s + 1] - h.first_q);
+    h.keys = (int)(a.k_offsets[s + 1] - h.first_k);
+    h.width = (int)a.head_width;
+    h.column = index * h.width;
+    h.scale = rsqrtf((float)h.width);
+    return h;
+}
+
+/* Rows [first, first + ROWS) of one head, `from` at its sequence's row 0 and its column, into a tile;
+ * zeros beyond `rows` and beyond `width`. Rotated where there are tables: row r >= 1 by table row
+ * r - 1. N values an access; width is a multiple of N, or N is 1 and the second of a pair may not
+ * exist. */
+template <typename T, int WIDE, int N>
+__device__ __forceinline__ void load_tile(T *__restrict__ tile, const T *__restrict__ from, int64_t stride, int first,
+                                          int rows, int width, const float *__restrict__ cosines,
+                                          const float *__restrict__ sines)
+{
+    using S = tiles<T, WIDE>;
+    constexpr int STEP = N == 1 ? 2 : N; /* rotation turns pairs */
+    for (int i = (int)threadIdx.x; i < S::ROWS * WIDE / STEP; i += S::THREADS) {
+        const int r = i / (WIDE / STEP), c = i % (WIDE / STEP) * STEP, row = first + r;
+        float v[STEP] = {};
+        if (row < rows && c < width) {
+            const T *at = from + (int64_t)row * stride + c;
+            if constexpr (N == 1) {
+                v[0] = to_float(at[0]);
+                v[1] = c + 1 < width ? to_float(at[1]) : 0;
+            } else {
+                load<T, STEP>(v, at);
+            }
+            if (cosines != nullptr && row >= 1) {
+                const int64_t angle = (int64_t)(row - 1) * (width / 2) + c / 2;
+#pragma unroll
+                for (int k = 0; k < STEP; k += 2) {
+                    const float cosine = cosines[angle + k / 2], sine = sines[angle + k / 2];
+                    const float x = v[k], y = v[k + 1];
+                    v[k] = x * cosine - y * sine;
+                    v[k + 1] = y * cosine + x * sine;
+                }
+            }
+        }
+        store<T, STEP>(tile + r * S::LD + c, v);
+    }
+}
+
+/* Whether query `row` sees key `col`. */
+__device__ __forceinline__ bool sees(const head &h, bool causal, int row, int col)
+{
+    return row < h.queries && col < h.keys && (!causal || col <= row);
+}
+
+/* End of the keys that queries before `end` see. */
+__device__ __forceinline__ int visible(const head &h, bool causal, int end)
+{
+    return causal && end < h.keys ? end : h.keys;
+}
+
+/* Head widths up to 128 have a tile that holds them. */
+#define FC_BY_HEAD_WIDTH(width, ...)                                                               \
+    do {                                                                                           \
+        if ((width) <= 32) {                                                                       \
+            constexpr int WIDE = 32;                                                               \
+            __VA_ARGS__;                                                                           \
+        } else if ((width) <= 64) {                                                                \
+            constexpr int WIDE = 64;                                                               \
+            __VA_ARGS__;                                                                           \
+        } else {                                                                                   \
+            constexpr int WIDE = 128;                                                              \
+            __VA_ARGS__;                                                                           \
+        }                                                                                          \
+    } while (0)
+
+/* Every access of load_tile can be a wide one: head columns, strides and bases are aligned. */
+template <typename T> static bool is_wide(const fci_attention_args &a)
+{
+    return widest<T>(a.head_width, {a.q, a.k, a.v, a.dy}) * (int)sizeof(T) == 16 &&
+           widest<T>(a.q_stride, {}) * (int)sizeof(T) == 16 && widest<T>(a.k_stride, {}) * (int)sizeof(T) == 16;
+}
+
+#endif
