@@ -9,7 +9,7 @@ set -euo pipefail
 
 # Debian package names; the README says what each is for.
 packages=(
-    gcc libc6-dev cmake make ninja-build pkg-config
+    gcc g++ libc6-dev cmake make ninja-build pkg-config
     openmpi-bin libopenmpi-dev
     libhdf5-dev hdf5-tools libyaml-dev libyajl-dev
     libjpeg62-turbo-dev libpng-dev zlib1g-dev

@@ -1,5 +1,5 @@
-/* Tiles of queries, keys and values in shared memory, for what walks over attention's scores. A warp
- * owns 16 rows of a tile. */
+/* Tiles of queries, keys and values in shared memory, for what walks over attention's scores. A
+ * warp owns 16 rows of a tile. */
 #ifndef FC_CORE_CUDA_ATTENTION_TILE_CUH
 #define FC_CORE_CUDA_ATTENTION_TILE_CUH
 
@@ -36,14 +36,14 @@ __device__ __forceinline__ head head_of(const fci_attention_args &a, int index)
     return h;
 }
 
-/* Rows [first, first + ROWS) of one head, `from` at its sequence's row 0 and its column, into a tile;
- * zeros beyond `rows` and beyond `width`. Rotated where there are tables: row r >= 1 by table row
- * r - 1. N values an access; width is a multiple of N, or N is 1 and the second of a pair may not
- * exist. */
+/* Rows [first, first + ROWS) of one head, `from` at its sequence's row 0 and its column, into a
+ * tile; zeros beyond `rows` and beyond `width`. Rotated where there are tables: row r >= 1 by table
+ * row r - 1. N values an access; width is a multiple of N, or N is 1 and the second of a pair may
+ * not exist. */
 template <typename T, int WIDE, int N>
-__device__ __forceinline__ void load_tile(T *__restrict__ tile, const T *__restrict__ from, int64_t stride, int first,
-                                          int rows, int width, const float *__restrict__ cosines,
-                                          const float *__restrict__ sines)
+__device__ __forceinline__ void
+load_tile(T *__restrict__ tile, const T *__restrict__ from, int64_t stride, int first, int rows,
+          int width, const float *__restrict__ cosines, const float *__restrict__ sines)
 {
     using S = tiles<T, WIDE>;
     constexpr int STEP = N == 1 ? 2 : N; /* rotation turns pairs */
@@ -104,7 +104,8 @@ __device__ __forceinline__ int visible(const head &h, bool causal, int end)
 template <typename T> static bool is_wide(const fci_attention_args &a)
 {
     return widest<T>(a.head_width, {a.q, a.k, a.v, a.dy}) * (int)sizeof(T) == 16 &&
-           widest<T>(a.q_stride, {}) * (int)sizeof(T) == 16 && widest<T>(a.k_stride, {}) * (int)sizeof(T) == 16;
+           widest<T>(a.q_stride, {}) * (int)sizeof(T) == 16 &&
+           widest<T>(a.k_stride, {}) * (int)sizeof(T) == 16;
 }
 
 #endif

@@ -28,9 +28,9 @@ typedef __nv_bfloat16 fc_bf16;
     do {                                                                                           \
         auto kernel_ = kernel;                                                                     \
         if ((size_t)(shared_bytes) > 48 * 1024) {                                                  \
-            fci_cuda_check(cudaFuncSetAttribute(                                                   \
-                               kernel_, cudaFuncAttributeMaxDynamicSharedMemorySize,               \
-                               (int)(shared_bytes)),                                               \
+            fci_cuda_check(cudaFuncSetAttribute(kernel_,                                           \
+                                                cudaFuncAttributeMaxDynamicSharedMemorySize,       \
+                                                (int)(shared_bytes)),                              \
                            #kernel);                                                               \
         }                                                                                          \
         kernel_<<<(grid), (block), (shared_bytes), fci_cuda_stream()>>>(__VA_ARGS__);              \
@@ -165,7 +165,8 @@ __device__ __forceinline__ float block_max(float x, float *slots)
 
 /* ---- On the host ---- */
 
-/* Widest access that rows of `cols` values of T at these addresses allow, in values. NULL is fine. */
+/* Widest access that rows of `cols` values of T at these addresses allow, in values. NULL is fine.
+ */
 template <typename T> static inline int widest(int64_t cols, std::initializer_list<const void *> at)
 {
     uintptr_t bits = (uintptr_t)(cols * (int64_t)sizeof(T));

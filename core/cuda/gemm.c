@@ -1,8 +1,8 @@
 /* Matrix products through cuBLASLt, opened at run time.
  *
- * The library counts columns first: a row-major d (m,n) is its (n,m), and d = a b is its d' = b' a',
- * so a and b change places and nothing is copied. What it recommends for a shape is asked for once
- * and kept; in-place reductions, whose order is not fixed, are never accepted. */
+ * The library counts columns first: a row-major d (m,n) is its (n,m), and d = a b is its d' = b'
+ * a', so a and b change places and nothing is copied. What it recommends for a shape is asked for
+ * once and kept; in-place reductions, whose order is not fixed, are never accepted. */
 #include "core/cuda/gemm.h"
 
 #include "core/cuda/runtime.h"
@@ -65,7 +65,8 @@ fc_status fci_cuda_gemm_start(void)
 #undef FUNCTION
     cublasStatus_t status = lt.cublasLtCreate(&lt.handle);
     if (status != CUBLAS_STATUS_SUCCESS) {
-        return FC_FAIL(FC_RUNTIME, "%s does not start: %s", library, lt.cublasLtGetStatusString(status));
+        return FC_FAIL(FC_RUNTIME, "%s does not start: %s", library,
+                       lt.cublasLtGetStatusString(status));
     }
     lt.workspace = fci_cuda_alloc(WORKSPACE_BYTES);
     lt.slots = fc_alloc(SLOTS, sizeof *lt.slots);
@@ -85,8 +86,8 @@ void fci_cuda_gemm_stop(void)
 static void check(cublasStatus_t status, const char *what, const fci_cuda_gemm_args *g)
 {
     if (status != CUBLAS_STATUS_SUCCESS) {
-        fc_fatal(FC_FAIL(FC_RUNTIME, "%s of (%lld,%lld) by depth %lld: %s", what, (long long)g->m, (long long)g->n,
-                         (long long)g->k, lt.cublasLtGetStatusString(status)));
+        fc_fatal(FC_FAIL(FC_RUNTIME, "%s of (%lld,%lld) by depth %lld: %s", what, (long long)g->m,
+                         (long long)g->n, (long long)g->k, lt.cublasLtGetStatusString(status)));
     }
 }
 
@@ -99,7 +100,8 @@ static cudaDataType_t type_of(fc_dtype type)
 /* Largest power of two up to 256 that divides all addresses. */
 static int32_t alignment_of(const fci_cuda_gemm_args *g)
 {
-    uintptr_t bits = (uintptr_t)g->a | (uintptr_t)g->b | (uintptr_t)g->d | (uintptr_t)g->add | (uintptr_t)g->bias | 256;
+    uintptr_t bits = (uintptr_t)g->a | (uintptr_t)g->b | (uintptr_t)g->d | (uintptr_t)g->add |
+                     (uintptr_t)g->bias | 256;
     return (int32_t)(bits & (~bits + 1));
 }
 
@@ -111,17 +113,24 @@ typedef struct product {
 
 static void describe(product *p, const fci_cuda_gemm_args *g)
 {
-    check(lt.cublasLtMatmulDescInit_internal(&p->what, sizeof p->what, CUBLAS_COMPUTE_32F, CUDA_R_32F), "product", g);
+    check(lt.cublasLtMatmulDescInit_internal(&p->what, sizeof p->what, CUBLAS_COMPUTE_32F,
+                                             CUDA_R_32F),
+          "product", g);
     cublasOperation_t first = g->b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t second = g->a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
-    check(lt.cublasLtMatmulDescSetAttribute(&p->what, CUBLASLT_MATMUL_DESC_TRANSA, &first, sizeof first), "product", g);
-    check(lt.cublasLtMatmulDescSetAttribute(&p->what, CUBLASLT_MATMUL_DESC_TRANSB, &second, sizeof second), "product",
-          g);
+    check(lt.cublasLtMatmulDescSetAttribute(&p->what, CUBLASLT_MATMUL_DESC_TRANSA, &first,
+                                            sizeof first),
+          "product", g);
+    check(lt.cublasLtMatmulDescSetAttribute(&p->what, CUBLASLT_MATMUL_DESC_TRANSB, &second,
+                                            sizeof second),
+          "product", g);
     if (g->bias != NULL) {
         cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-        check(lt.cublasLtMatmulDescSetAttribute(&p->what, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue),
+        check(lt.cublasLtMatmulDescSetAttribute(&p->what, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue,
+                                                sizeof epilogue),
               "bias", g);
-        check(lt.cublasLtMatmulDescSetAttribute(&p->what, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias, sizeof g->bias),
+        check(lt.cublasLtMatmulDescSetAttribute(&p->what, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                &g->bias, sizeof g->bias),
               "bias", g);
     }
     cudaDataType_t type = type_of(g->type);
@@ -132,7 +141,9 @@ static void describe(product *p, const fci_cuda_gemm_args *g)
     check(lt.cublasLtMatrixLayoutInit_internal(&p->b, sizeof p->b, type, g->a_transposed ? m : k,
                                                g->a_transposed ? k : m, g->lda),
           "layout of a", g);
-    check(lt.cublasLtMatrixLayoutInit_internal(&p->d, sizeof p->d, type_of(g->d_type), n, m, g->ldd), "layout of d", g);
+    check(
+        lt.cublasLtMatrixLayoutInit_internal(&p->d, sizeof p->d, type_of(g->d_type), n, m, g->ldd),
+        "layout of d", g);
 }
 
 static cublasLtMatmulAlgo_t ask(product *p, const fci_cuda_gemm_args *g, int32_t alignment)
@@ -140,7 +151,8 @@ static cublasLtMatmulAlgo_t ask(product *p, const fci_cuda_gemm_args *g, int32_t
     cublasLtMatmulPreferenceOpaque_t wish;
     check(lt.cublasLtMatmulPreferenceInit_internal(&wish, sizeof wish), "choice", g);
     size_t workspace = WORKSPACE_BYTES;
-    uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+    uint32_t reductions =
+        CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
     uint32_t bytes = (uint32_t)alignment;
     const struct {
         cublasLtMatmulPreferenceAttributes_t what;
@@ -153,12 +165,14 @@ static cublasLtMatmulAlgo_t ask(product *p, const fci_cuda_gemm_args *g, int32_t
                   {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &bytes, sizeof bytes},
                   {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &bytes, sizeof bytes}};
     for (size_t i = 0; i < sizeof wishes / sizeof *wishes; i++) {
-        check(lt.cublasLtMatmulPreferenceSetAttribute(&wish, wishes[i].what, wishes[i].value, wishes[i].size), "choice",
-              g);
+        check(lt.cublasLtMatmulPreferenceSetAttribute(&wish, wishes[i].what, wishes[i].value,
+                                                      wishes[i].size),
+              "choice", g);
     }
     cublasLtMatmulHeuristicResult_t found;
     int count = 0;
-    check(lt.cublasLtMatmulAlgoGetHeuristic(lt.handle, &p->what, &p->a, &p->b, &p->d, &p->d, &wish, 1, &found, &count),
+    check(lt.cublasLtMatmulAlgoGetHeuristic(lt.handle, &p->what, &p->a, &p->b, &p->d, &p->d, &wish,
+                                            1, &found, &count),
           "choice of an algorithm", g);
     if (count == 0) {
         check(CUBLAS_STATUS_NOT_SUPPORTED, "choice of an algorithm", g);
@@ -217,8 +231,8 @@ static void no_product(const fci_cuda_gemm_args *g)
     FC_ASSERT(g->bias == NULL && (g->add == NULL || g->add == g->d));
     if (g->add == NULL) {
         size_t width = fc_dtype_bytes(g->d_type);
-        fci_cuda_check(cudaMemset2DAsync(g->d, (size_t)g->ldd * width, 0, (size_t)g->n * width, (size_t)g->m,
-                                         fci_cuda_stream()),
+        fci_cuda_check(cudaMemset2DAsync(g->d, (size_t)g->ldd * width, 0, (size_t)g->n * width,
+                                         (size_t)g->m, fci_cuda_stream()),
                        "cudaMemset2DAsync");
     }
 }
@@ -235,7 +249,8 @@ void fci_cuda_gemm(const fci_cuda_gemm_args *g)
     product p;
     describe(&p, g);
     const float beta = g->add != NULL ? 1 : 0;
-    check(lt.cublasLtMatmul(lt.handle, &p.what, &g->alpha, g->b, &p.a, g->a, &p.b, &beta, g->add != NULL ? g->add : g->d,
-                            &p.d, g->d, &p.d, algorithm(&p, g), lt.workspace, WORKSPACE_BYTES, fci_cuda_stream()),
+    check(lt.cublasLtMatmul(lt.handle, &p.what, &g->alpha, g->b, &p.a, g->a, &p.b, &beta,
+                            g->add != NULL ? g->add : g->d, &p.d, g->d, &p.d, algorithm(&p, g),
+                            lt.workspace, WORKSPACE_BYTES, fci_cuda_stream()),
           "product", g);
 }

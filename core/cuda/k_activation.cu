@@ -22,7 +22,8 @@ __device__ __forceinline__ float gelu_slope(float x, bool quick)
         const float s = sigmoid(1.702F * x);
         return s * (1.0F + 1.702F * x * (1.0F - s));
     }
-    return 0.5F * (1.0F + erff(x * 0.70710678118654752F)) + x * 0.39894228040143268F * __expf(-0.5F * x * x);
+    return 0.5F * (1.0F + erff(x * 0.70710678118654752F)) +
+           x * 0.39894228040143268F * __expf(-0.5F * x * x);
 }
 
 template <typename T, int N>
@@ -57,7 +58,8 @@ __global__ void gelu_dx(const T *x, const T *dy, T *dx, bool add, int64_t count,
 
 /* Thread i of the (rows, cols / N) accesses of y. */
 template <typename T, int N>
-__global__ void swiglu(const T *__restrict__ ab_T2F, T *__restrict__ y_TF, int64_t rows, int64_t cols)
+__global__ void swiglu(const T *__restrict__ ab_T2F, T *__restrict__ y_TF, int64_t rows,
+                       int64_t cols)
 {
     const int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * N;
     if (i < rows * cols) {
@@ -73,8 +75,8 @@ __global__ void swiglu(const T *__restrict__ ab_T2F, T *__restrict__ y_TF, int64
 }
 
 template <typename T, int N>
-__global__ void swiglu_dab(const T *__restrict__ ab_T2F, const T *__restrict__ dy_TF, T *__restrict__ dab_T2F,
-                           bool add, int64_t rows, int64_t cols)
+__global__ void swiglu_dab(const T *__restrict__ ab_T2F, const T *__restrict__ dy_TF,
+                           T *__restrict__ dab_T2F, bool add, int64_t rows, int64_t cols)
 {
     const int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * N;
     if (i < rows * cols) {
@@ -106,8 +108,9 @@ template <typename T> void gelu_bwd(const fci_gelu_args &a, fc_arena *)
 {
     if (a.count > 0 && a.dx.at != nullptr) {
         FC_BY_WIDTH(T, widest<T>(a.count, {a.x, a.dy, a.dx.at}),
-                    FC_LAUNCH((gelu_dx<T, N>), blocks_for(a.count, (int64_t)THREADS * N), THREADS, 0,
-                              (const T *)a.x, (const T *)a.dy, (T *)a.dx.at, a.dx.add, a.count, a.quick));
+                    FC_LAUNCH((gelu_dx<T, N>), blocks_for(a.count, (int64_t)THREADS * N), THREADS,
+                              0, (const T *)a.x, (const T *)a.dy, (T *)a.dx.at, a.dx.add, a.count,
+                              a.quick));
     }
 }
 
@@ -126,8 +129,9 @@ template <typename T> void swiglu_bwd(const fci_swiglu_args &a, fc_arena *)
     const int64_t count = a.rows * a.cols;
     if (count > 0 && a.dab.at != nullptr) {
         FC_BY_WIDTH(T, widest<T>(a.cols, {a.ab, a.dy, a.dab.at}),
-                    FC_LAUNCH((swiglu_dab<T, N>), blocks_for(count, (int64_t)THREADS * N), THREADS, 0,
-                              (const T *)a.ab, (const T *)a.dy, (T *)a.dab.at, a.dab.add, a.rows, a.cols));
+                    FC_LAUNCH((swiglu_dab<T, N>), blocks_for(count, (int64_t)THREADS * N), THREADS,
+                              0, (const T *)a.ab, (const T *)a.dy, (T *)a.dab.at, a.dab.add, a.rows,
+                              a.cols));
     }
 }
 

@@ -14,7 +14,8 @@ struct adamw_factors {
 
 template <typename T>
 __global__ void adamw(float *__restrict__ p, float *__restrict__ m, float *__restrict__ v,
-                      const float *__restrict__ g, T *__restrict__ working, int64_t count, adamw_factors f)
+                      const float *__restrict__ g, T *__restrict__ working, int64_t count,
+                      adamw_factors f)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= count) {
@@ -32,7 +33,9 @@ __global__ void adamw(float *__restrict__ p, float *__restrict__ m, float *__res
     }
 }
 
-template <typename T> __global__ void __launch_bounds__(THREADS) squares(const T *__restrict__ x, int64_t count, double *__restrict__ parts)
+template <typename T>
+__global__ void __launch_bounds__(THREADS)
+    squares(const T *__restrict__ x, int64_t count, double *__restrict__ parts)
 {
     __shared__ double sums[WARPS];
     const int64_t begin = (int64_t)blockIdx.x * VALUES_A_BLOCK;
@@ -59,8 +62,8 @@ template <typename T> void adamw_fwd(const fci_adamw_args &a, fc_arena *)
                              (float)(a.lr / a.correction1),
                              (float)(1.0 / sqrt(a.correction2)),
                              (float)a.eps};
-    FC_LAUNCH((adamw<T>), blocks_for(a.count, THREADS), THREADS, 0, (float *)a.p, (float *)a.m, (float *)a.v,
-              (const float *)a.grad, (T *)a.working, a.count, f);
+    FC_LAUNCH((adamw<T>), blocks_for(a.count, THREADS), THREADS, 0, (float *)a.p, (float *)a.m,
+              (float *)a.v, (const float *)a.grad, (T *)a.working, a.count, f);
 }
 
 /* Of gradients, which are float. */
@@ -69,7 +72,8 @@ template <typename T> void square_sum_fwd(const fci_square_sum_args &a, fc_arena
     const int64_t blocks = blocks_for(a.count, VALUES_A_BLOCK);
     double *parts = scratch_array<double>(scratch, blocks);
     if (blocks > 0) {
-        FC_LAUNCH((squares<float>), (unsigned)blocks, THREADS, 0, (const float *)a.x, a.count, parts);
+        FC_LAUNCH((squares<float>), (unsigned)blocks, THREADS, 0, (const float *)a.x, a.count,
+                  parts);
     }
     FC_LAUNCH((sum_all<double>), 1, SUM_THREADS, 0, parts, blocks, a.sum);
 }

@@ -13,8 +13,9 @@ enum { THREADS = 256, WARPS = THREADS / WARP };
 constexpr int64_t TILE_BYTES = (int64_t)16 << 20;
 
 /* A block a row of scores (tile, cols): its log-sum-exp and its cross-entropy. */
-__global__ void __launch_bounds__(THREADS) row_losses(const float *__restrict__ scores, int64_t cols, int64_t first,
-                                                      float *__restrict__ lse_own, double *__restrict__ losses)
+__global__ void __launch_bounds__(THREADS)
+    row_losses(const float *__restrict__ scores, int64_t cols, int64_t first,
+               float *__restrict__ lse_own, double *__restrict__ losses)
 {
     __shared__ float slots[WARPS];
     __shared__ double sums[WARPS];
@@ -39,8 +40,9 @@ __global__ void __launch_bounds__(THREADS) row_losses(const float *__restrict__ 
 /* P + Q - 2 I in place of the scores, as T in `slopes`, and a row's sum of (P - I) . S. */
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
-    row_slopes(const float *__restrict__ scores, int64_t cols, int64_t first, const float *__restrict__ lse_own,
-               const float *__restrict__ lse_other, int64_t other_first, int64_t other_end, T *__restrict__ slopes,
+    row_slopes(const float *__restrict__ scores, int64_t cols, int64_t first,
+               const float *__restrict__ lse_own, const float *__restrict__ lse_other,
+               int64_t other_first, int64_t other_end, T *__restrict__ slopes,
                double *__restrict__ parts)
 {
     __shared__ double sums[WARPS];
@@ -68,7 +70,8 @@ int64_t tile_rows(const fci_contrastive_args &a)
     return tile < a.rows ? tile : a.rows;
 }
 
-template <typename T> void scores_of(const fci_contrastive_args &a, int64_t row, int64_t rows, float *scores)
+template <typename T>
+void scores_of(const fci_contrastive_args &a, int64_t row, int64_t rows, float *scores)
 {
     fci_cuda_gemm_args g = {};
     g.type = type_of<T>();
@@ -94,8 +97,8 @@ template <typename T> void contrastive_fwd(const fci_contrastive_args &a, fc_are
     for (int64_t row = 0; row < a.rows; row += tile) {
         const int64_t rows = a.rows - row < tile ? a.rows - row : tile;
         scores_of<T>(a, row, rows, scores);
-        FC_LAUNCH(row_losses, (unsigned)rows, THREADS, 0, scores, a.cols, a.first + row, (float *)a.lse_own + row,
-                  losses + row);
+        FC_LAUNCH(row_losses, (unsigned)rows, THREADS, 0, scores, a.cols, a.first + row,
+                  (float *)a.lse_own + row, losses + row);
     }
     FC_LAUNCH((sum_all<double>), 1, SUM_THREADS, 0, losses, a.rows, a.loss_sum);
 }

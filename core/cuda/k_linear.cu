@@ -9,7 +9,8 @@ namespace
 
 /* Sums over ROWS_A_PART rows: parts (part, cols). A thread a column. */
 template <typename T>
-__global__ void column_parts(const T *__restrict__ x_TN, int64_t rows, int64_t cols, float *__restrict__ parts)
+__global__ void column_parts(const T *__restrict__ x_TN, int64_t rows, int64_t cols,
+                             float *__restrict__ parts)
 {
     const int64_t j = (int64_t)blockIdx.x * COLUMN_THREADS + threadIdx.x;
     if (j >= cols) {
@@ -51,8 +52,8 @@ template <typename T> void linear_bwd(const fci_linear_args &a, fc_arena *scratc
         const int64_t count = blocks_for(t, ROWS_A_PART);
         float *parts = scratch_array<float>(scratch, count * n);
         if (count > 0) {
-            FC_LAUNCH((column_parts<T>), dim3(blocks_for(n, COLUMN_THREADS), (unsigned)count), COLUMN_THREADS, 0,
-                      (const T *)a.dy, t, n, parts);
+            FC_LAUNCH((column_parts<T>), dim3(blocks_for(n, COLUMN_THREADS), (unsigned)count),
+                      COLUMN_THREADS, 0, (const T *)a.dy, t, n, parts);
         }
         put_sum_of_rows(a.dbias, parts, count, n);
     }

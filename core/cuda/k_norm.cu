@@ -9,10 +9,9 @@ namespace
 enum { THREADS = 128, WARPS = THREADS / WARP };
 
 template <typename T, int N>
-__global__ void __launch_bounds__(THREADS) layernorm(const T *__restrict__ x_TD, int64_t cols, float eps,
-                                                     const float *__restrict__ gain,
-                                                     const float *__restrict__ bias,
-                                                     T *__restrict__ y_TD, float *mean_T, float *rstd_T)
+__global__ void __launch_bounds__(THREADS)
+    layernorm(const T *__restrict__ x_TD, int64_t cols, float eps, const float *__restrict__ gain,
+              const float *__restrict__ bias, T *__restrict__ y_TD, float *mean_T, float *rstd_T)
 {
     FC_DYNAMIC_SHARED(shared);
     float *row = reinterpret_cast<float *>(shared), *slots = row + cols;
@@ -53,7 +52,8 @@ __global__ void __launch_bounds__(THREADS) layernorm(const T *__restrict__ x_TD,
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS)
     layernorm_dx(const T *x_TD, const T *dy_TD, int64_t cols, const float *__restrict__ gain,
-                 const float *__restrict__ mean_T, const float *__restrict__ rstd_T, T *dx_TD, bool add)
+                 const float *__restrict__ mean_T, const float *__restrict__ rstd_T, T *dx_TD,
+                 bool add)
 {
     FC_DYNAMIC_SHARED(shared);
     float *d_row = reinterpret_cast<float *>(shared), *n_row = d_row + cols, *slots = n_row + cols;
@@ -85,8 +85,8 @@ __global__ void __launch_bounds__(THREADS)
 
 /* Sums over ROWS_A_PART rows of dy * normed and of dy, each (part, cols). A thread a column. */
 template <typename T>
-__global__ void layernorm_parts(const T *__restrict__ x_TD, const T *__restrict__ dy_TD, int64_t rows,
-                                int64_t cols, const float *__restrict__ mean_T,
+__global__ void layernorm_parts(const T *__restrict__ x_TD, const T *__restrict__ dy_TD,
+                                int64_t rows, int64_t cols, const float *__restrict__ mean_T,
                                 const float *__restrict__ rstd_T, float *__restrict__ gains,
                                 float *__restrict__ biases)
 {
@@ -113,9 +113,9 @@ template <typename T> void layernorm_fwd(const fci_layernorm_args &a, fc_arena *
     }
     const size_t shared = ((size_t)a.cols + WARPS) * sizeof(float);
     FC_BY_WIDTH(T, widest<T>(a.cols, {a.x, a.y}),
-                FC_LAUNCH((layernorm<T, N>), (unsigned)a.rows, THREADS, shared, (const T *)a.x, a.cols,
-                          (float)a.eps, (const float *)a.gain, (const float *)a.bias, (T *)a.y,
-                          (float *)a.mean, (float *)a.rstd));
+                FC_LAUNCH((layernorm<T, N>), (unsigned)a.rows, THREADS, shared, (const T *)a.x,
+                          a.cols, (float)a.eps, (const float *)a.gain, (const float *)a.bias,
+                          (T *)a.y, (float *)a.mean, (float *)a.rstd));
 }
 
 template <typename T> void layernorm_bwd(const fci_layernorm_args &a, fc_arena *scratch)
@@ -127,8 +127,9 @@ template <typename T> void layernorm_bwd(const fci_layernorm_args &a, fc_arena *
         float *gains = scratch_array<float>(scratch, count * a.cols);
         float *biases = scratch_array<float>(scratch, count * a.cols);
         if (count > 0) {
-            FC_LAUNCH((layernorm_parts<T>), dim3(blocks_for(a.cols, COLUMN_THREADS), (unsigned)count), COLUMN_THREADS,
-                      0, x, dy, a.rows, a.cols, mean, rstd, gains, biases);
+            FC_LAUNCH((layernorm_parts<T>),
+                      dim3(blocks_for(a.cols, COLUMN_THREADS), (unsigned)count), COLUMN_THREADS, 0,
+                      x, dy, a.rows, a.cols, mean, rstd, gains, biases);
         }
         put_sum_of_rows(a.dgain, gains, count, a.cols);
         put_sum_of_rows(a.dbias, biases, count, a.cols);
@@ -166,11 +167,12 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
-/* dx = (dy - u <u, dy>) / |x| with u = x / |x| in full precision; below the smallest norm the divisor
- * is a constant. dx may be dy. */
+/* dx = (dy - u <u, dy>) / |x| with u = x / |x| in full precision; below the smallest norm the
+ * divisor is a constant. dx may be dy. */
 template <typename T>
-__global__ void __launch_bounds__(THREADS) l2norm_dx(const T *x_TD, const T *dy_TD, int64_t cols,
-                                                     const float *__restrict__ norm_T, T *dx_TD, bool add)
+__global__ void __launch_bounds__(THREADS)
+    l2norm_dx(const T *x_TD, const T *dy_TD, int64_t cols, const float *__restrict__ norm_T,
+              T *dx_TD, bool add)
 {
     __shared__ float slots[WARPS];
     const int64_t at = (int64_t)blockIdx.x * cols;
@@ -197,8 +199,8 @@ template <typename T> void l2norm_fwd(const fci_l2norm_args &a, fc_arena *)
 template <typename T> void l2norm_bwd(const fci_l2norm_args &a, fc_arena *)
 {
     if (a.rows > 0 && a.dx.at != nullptr) {
-        FC_LAUNCH((l2norm_dx<T>), (unsigned)a.rows, THREADS, 0, (const T *)a.x, (const T *)a.dy, a.cols,
-                  (const float *)a.norm, (T *)a.dx.at, a.dx.add);
+        FC_LAUNCH((l2norm_dx<T>), (unsigned)a.rows, THREADS, 0, (const T *)a.x, (const T *)a.dy,
+                  a.cols, (const float *)a.norm, (T *)a.dx.at, a.dx.add);
     }
 }
 

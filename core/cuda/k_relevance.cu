@@ -1,6 +1,6 @@
-/* Relevance carried back through attention (core/kernel.h): not a matter of speed. A block a tile of
- * keys of one sequence goes through all heads and queries; a thread adds up its key's column in a
- * fixed order. What is read is not written in the same pass. */
+/* Relevance carried back through attention (core/kernel.h): not a matter of speed. A block a tile
+ * of keys of one sequence goes through all heads and queries; a thread adds up its key's column in
+ * a fixed order. What is read is not written in the same pass. */
 #include "core/cuda/attention_tile.cuh"
 
 namespace
@@ -8,14 +8,17 @@ namespace
 
 template <typename T, int WIDE, int N>
 __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
-    relevance(fci_attention_args a, const int64_t *__restrict__ query_of, const double *__restrict__ rows, double *__restrict__ out)
+    relevance(fci_attention_args a, const int64_t *__restrict__ query_of,
+              const double *__restrict__ rows, double *__restrict__ out)
 {
     using S = tiles<T, WIDE>;
     FC_DYNAMIC_SHARED(shared);
     float *e = reinterpret_cast<float *>(shared); /* (ROWS, ROWS) */
-    T *q = reinterpret_cast<T *>(e + S::ROWS * S::ROWS), *k = q + S::TILE, *v = k + S::TILE, *dy = v + S::TILE;
+    T *q = reinterpret_cast<T *>(e + S::ROWS * S::ROWS), *k = q + S::TILE, *v = k + S::TILE,
+      *dy = v + S::TILE;
     const head any = head_of(a, 0);
-    const int key = (int)blockIdx.y * S::ROWS, warp_row = (int)threadIdx.x / WARP * 16, own = (int)threadIdx.x;
+    const int key = (int)blockIdx.y * S::ROWS, warp_row = (int)threadIdx.x / WARP * 16,
+              own = (int)threadIdx.x;
     if (key >= any.keys) {
         return;
     }
@@ -25,16 +28,19 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
     double sum = 0;
     for (int index = 0; index < a.heads; index++) {
         const head h = head_of(a, index);
-        const int64_t q_at = h.first_q * a.q_stride + h.column, k_at = h.first_k * a.k_stride + h.column;
+        const int64_t q_at = h.first_q * a.q_stride + h.column,
+                      k_at = h.first_k * a.k_stride + h.column;
         __syncthreads();
-        load_tile<T, WIDE, N>(k, (const T *)a.k + k_at, a.k_stride, key, h.keys, h.width, cosines, sines);
-        load_tile<T, WIDE, N>(v, (const T *)a.v + k_at, a.k_stride, key, h.keys, h.width, nullptr, nullptr);
+        load_tile<T, WIDE, N>(k, (const T *)a.k + k_at, a.k_stride, key, h.keys, h.width, cosines,
+                              sines);
+        load_tile<T, WIDE, N>(v, (const T *)a.v + k_at, a.k_stride, key, h.keys, h.width, nullptr,
+                              nullptr);
         for (int query = 0; query < h.queries; query += S::ROWS) {
             __syncthreads();
             load_tile<T, WIDE, N>(q, (const T *)a.q + q_at, a.q_stride, query, h.queries, h.width,
                                   a.rope_q ? cosines : nullptr, sines);
-            load_tile<T, WIDE, N>(dy, (const T *)a.dy + h.first_q * stride + h.column, stride, query, h.queries,
-                                  h.width, nullptr, nullptr);
+            load_tile<T, WIDE, N>(dy, (const T *)a.dy + h.first_q * stride + h.column, stride,
+                                  query, h.queries, h.width, nullptr, nullptr);
             __syncthreads();
             float s[S::SCORE_PARTS][4], g[S::SCORE_PARTS][4];
             clear(s);
@@ -47,7 +53,8 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
                     const int col = part * 8 + lane_col() + i % 2;
                     float value = 0;
                     if (sees(h, a.causal, row, key + col)) {
-                        const float lse = ((const float *)a.lse)[(h.first_q + row) * a.heads + index];
+                        const float lse =
+                            ((const float *)a.lse)[(h.first_q + row) * a.heads + index];
                         value = fmaxf(__expf(s[part][i] * h.scale - lse) * g[part][i], 0);
                     }
                     e[inside * S::ROWS + col] = value;
@@ -66,7 +73,8 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
 
 enum { THREADS = 128 };
 
-template <typename S> __global__ void add_rows(S *__restrict__ rows, const S *__restrict__ more, int64_t count)
+template <typename S>
+__global__ void add_rows(S *__restrict__ rows, const S *__restrict__ more, int64_t count)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i < count) {
@@ -75,7 +83,8 @@ template <typename S> __global__ void add_rows(S *__restrict__ rows, const S *__
 }
 
 template <typename T, int WIDE, int N>
-void launch_relevance(const fci_attention_args &a, const int64_t *query, const double *rows, double *out)
+void launch_relevance(const fci_attention_args &a, const int64_t *query, const double *rows,
+                      double *out)
 {
     using S = tiles<T, WIDE>;
     const dim3 grid((unsigned)a.sequences, blocks_for(a.longest_k, S::ROWS));
@@ -83,7 +92,8 @@ void launch_relevance(const fci_attention_args &a, const int64_t *query, const d
     FC_LAUNCH((relevance<T, WIDE, N>), grid, S::THREADS, shared, a, query, rows, out);
 }
 
-template <typename T> void attention_relevance_fwd(const fci_attention_relevance_args &args, fc_arena *scratch)
+template <typename T>
+void attention_relevance_fwd(const fci_attention_relevance_args &args, fc_arena *scratch)
 {
     const fci_attention_args &a = *args.attention;
     if (a.rows_k == 0) {
@@ -97,7 +107,8 @@ template <typename T> void attention_relevance_fwd(const fci_attention_relevance
             launch_relevance<T, WIDE, 1>(a, args.query, args.rows, out);
         }
     });
-    FC_LAUNCH((add_rows<double>), blocks_for(a.rows_k, THREADS), THREADS, 0, args.rows, out, a.rows_k);
+    FC_LAUNCH((add_rows<double>), blocks_for(a.rows_k, THREADS), THREADS, 0, args.rows, out,
+              a.rows_k);
 }
 
 } // namespace

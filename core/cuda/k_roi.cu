@@ -11,7 +11,8 @@ enum { THREADS = 128 };
 /* A thread a box and axis: weights (box, axis, grid), axis 0 is x. Numbers and positions of samples
  * in float, in the published program's order: the count jumps where rounding does. y's are divided
  * by the number of samples; all are 0 where the box is empty. */
-__global__ void roi_weights(const float *__restrict__ boxes, int64_t count, int grid, float *__restrict__ weights)
+__global__ void roi_weights(const float *__restrict__ boxes, int64_t count, int grid,
+                            float *__restrict__ weights)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= count * 2) {
@@ -31,7 +32,8 @@ __global__ void roi_weights(const float *__restrict__ boxes, int64_t count, int 
         return;
     }
     const float start = __fadd_rn(__fmul_rn(boxes[i / 2 * 4 + axis], (float)grid), -0.5F);
-    const float size = __fadd_rn(__fmul_rn(boxes[i / 2 * 4 + 2 + axis], (float)grid), -0.5F) - start;
+    const float size =
+        __fadd_rn(__fmul_rn(boxes[i / 2 * 4 + 2 + axis], (float)grid), -0.5F) - start;
     const float each = axis == 0 ? 1.0F : 1.0F / (samples[0] * samples[1]);
     for (int64_t k = 0; k < (int64_t)samples[axis]; k++) {
         float at = start + ((float)k + 0.5F) * size / samples[axis];
@@ -52,8 +54,8 @@ __global__ void roi_weights(const float *__restrict__ boxes, int64_t count, int 
 
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
-    roi_align(const T *__restrict__ dense, const int32_t *__restrict__ image, const float *__restrict__ weights,
-              T *__restrict__ y, int grid, int64_t cols)
+    roi_align(const T *__restrict__ dense, const int32_t *__restrict__ image,
+              const float *__restrict__ weights, T *__restrict__ y, int grid, int64_t cols)
 {
     const float *wx = weights + (int64_t)blockIdx.x * 2 * grid, *wy = wx + grid;
     const T *from = dense + (int64_t)image[blockIdx.x] * grid * grid * cols;
@@ -72,10 +74,12 @@ __global__ void __launch_bounds__(THREADS)
 /* A block a cell of a picture. */
 template <typename T>
 __global__ void __launch_bounds__(THREADS)
-    roi_align_ddense(const T *__restrict__ dy, const int32_t *__restrict__ image, const float *__restrict__ weights,
-                     int64_t count, T *__restrict__ ddense, bool add, int grid, int64_t cols)
+    roi_align_ddense(const T *__restrict__ dy, const int32_t *__restrict__ image,
+                     const float *__restrict__ weights, int64_t count, T *__restrict__ ddense,
+                     bool add, int grid, int64_t cols)
 {
-    const int cells = grid * grid, cell = (int)(blockIdx.x % cells), picture = (int)(blockIdx.x / cells);
+    const int cells = grid * grid, cell = (int)(blockIdx.x % cells),
+              picture = (int)(blockIdx.x / cells);
     for (int64_t j = threadIdx.x; j < cols; j += THREADS) {
         float sum[1] = {0};
         for (int64_t box = 0; box < count; box++) {
@@ -95,7 +99,8 @@ const float *box_weights(const fci_roi_align_args &a, fc_arena *scratch)
 {
     float *weights = scratch_array<float>(scratch, a.count * 2 * a.grid);
     if (a.count > 0) {
-        FC_LAUNCH(roi_weights, blocks_for(a.count * 2, THREADS), THREADS, 0, a.boxes, a.count, a.grid, weights);
+        FC_LAUNCH(roi_weights, blocks_for(a.count * 2, THREADS), THREADS, 0, a.boxes, a.count,
+                  a.grid, weights);
     }
     return weights;
 }
@@ -111,8 +116,9 @@ template <typename T> void roi_align_fwd(const fci_roi_align_args &a, fc_arena *
 template <typename T> void roi_align_bwd(const fci_roi_align_args &a, fc_arena *scratch)
 {
     if (a.ddense.at != nullptr && a.pictures > 0) {
-        FC_LAUNCH((roi_align_ddense<T>), (unsigned)(a.pictures * a.grid * a.grid), THREADS, 0, (const T *)a.dy,
-                  a.image, box_weights(a, scratch), a.count, (T *)a.ddense.at, a.ddense.add, a.grid, a.cols);
+        FC_LAUNCH((roi_align_ddense<T>), (unsigned)(a.pictures * a.grid * a.grid), THREADS, 0,
+                  (const T *)a.dy, a.image, box_weights(a, scratch), a.count, (T *)a.ddense.at,
+                  a.ddense.add, a.grid, a.cols);
     }
 }
 

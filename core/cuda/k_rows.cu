@@ -1,5 +1,5 @@
-/* Moving rows: gather, concatenation, addition. Where several rows go to one, the block of the first
- * of them adds all of them up in their order: no atomics, the same bits every time. */
+/* Moving rows: gather, concatenation, addition. Where several rows go to one, the block of the
+ * first of them adds all of them up in their order: no atomics, the same bits every time. */
 #include "core/cuda/device.cuh"
 #include "core/cuda/scatter.cuh"
 
@@ -9,7 +9,8 @@ namespace
 enum { THREADS = 256, ROW_THREADS = 128 };
 
 template <typename T, int N>
-__global__ void gather(const T *__restrict__ x, const int64_t *__restrict__ index, T *__restrict__ y, int64_t cols)
+__global__ void gather(const T *__restrict__ x, const int64_t *__restrict__ index,
+                       T *__restrict__ y, int64_t cols)
 {
     const T *from = x + index[blockIdx.x] * cols;
     T *to = y + (int64_t)blockIdx.x * cols;
@@ -32,8 +33,8 @@ template <typename T> void put_all(fci_out to, const void *x, int64_t count)
 {
     if (to.at != nullptr && count > 0) {
         FC_BY_WIDTH(T, widest<T>(count, {to.at, x}),
-                    FC_LAUNCH((copy_or_add<T, N>), blocks_for(count, (int64_t)THREADS * N), THREADS, 0,
-                              (T *)to.at, to.add, (const T *)x, count));
+                    FC_LAUNCH((copy_or_add<T, N>), blocks_for(count, (int64_t)THREADS * N), THREADS,
+                              0, (T *)to.at, to.add, (const T *)x, count));
     }
 }
 
@@ -41,8 +42,8 @@ template <typename T> void gather_rows_fwd(const fci_gather_rows_args &a, fc_are
 {
     if (a.count > 0) {
         FC_BY_WIDTH(T, widest<T>(a.cols, {a.x, a.y}),
-                    FC_LAUNCH((gather<T, N>), (unsigned)a.count, ROW_THREADS, 0, (const T *)a.x, a.index,
-                              (T *)a.y, a.cols));
+                    FC_LAUNCH((gather<T, N>), (unsigned)a.count, ROW_THREADS, 0, (const T *)a.x,
+                              a.index, (T *)a.y, a.cols));
     }
 }
 

@@ -1,6 +1,6 @@
-/* Inner products whose value depends on the two rows alone, not on where they stand: equal rows give
- * equal scores, so that ties are ties (METHOD.md section 7). A thread owns a score and adds up in
- * the order of the columns. */
+/* Inner products whose value depends on the two rows alone, not on where they stand: equal rows
+ * give equal scores, so that ties are ties (METHOD.md section 7). A thread owns a score and adds up
+ * in the order of the columns. */
 #include "core/cuda/device.cuh"
 
 namespace
@@ -9,8 +9,9 @@ namespace
 enum { SIDE = 16, DEPTH = 32, THREADS = SIDE * SIDE };
 
 template <typename T>
-__global__ void __launch_bounds__(THREADS) scores(const T *__restrict__ a_RW, const T *__restrict__ b_CW,
-                                                  float *__restrict__ y_RC, int64_t rows, int64_t cols, int64_t width)
+__global__ void __launch_bounds__(THREADS)
+    scores(const T *__restrict__ a_RW, const T *__restrict__ b_CW, float *__restrict__ y_RC,
+           int64_t rows, int64_t cols, int64_t width)
 {
     __shared__ float a_tile[SIDE][DEPTH + 1], b_tile[SIDE][DEPTH + 1];
     const int y = (int)threadIdx.x / SIDE, x = (int)threadIdx.x % SIDE;
@@ -20,8 +21,12 @@ __global__ void __launch_bounds__(THREADS) scores(const T *__restrict__ a_RW, co
         for (int i = (int)threadIdx.x; i < SIDE * DEPTH; i += THREADS) {
             const int r = i / DEPTH, k = i % DEPTH;
             const bool inside = at + k < width;
-            a_tile[r][k] = inside && first_row + r < rows ? to_float(a_RW[(first_row + r) * width + at + k]) : 0;
-            b_tile[r][k] = inside && first_col + r < cols ? to_float(b_CW[(first_col + r) * width + at + k]) : 0;
+            a_tile[r][k] = inside && first_row + r < rows
+                               ? to_float(a_RW[(first_row + r) * width + at + k])
+                               : 0;
+            b_tile[r][k] = inside && first_col + r < cols
+                               ? to_float(b_CW[(first_col + r) * width + at + k])
+                               : 0;
         }
         __syncthreads();
         for (int k = 0; k < DEPTH; k++) {
@@ -41,7 +46,8 @@ template <typename T> void scores_fwd(const fci_scores_args &a, fc_arena *)
     for (int64_t row = 0; a.cols > 0 && row < a.rows; row += most) {
         const int64_t rows = a.rows - row < most ? a.rows - row : most;
         FC_LAUNCH((scores<T>), dim3(blocks_for(a.cols, SIDE), blocks_for(rows, SIDE)), THREADS, 0,
-                  (const T *)a.a + row * a.width, (const T *)a.b, (float *)a.y + row * a.cols, rows, a.cols, a.width);
+                  (const T *)a.a + row * a.width, (const T *)a.b, (float *)a.y + row * a.cols, rows,
+                  a.cols, a.width);
     }
 }
 

@@ -29,8 +29,8 @@ channels normalisation()
 /* A thread a value of y (pictures * grid^2, 3 * patch^2), columns ordered channel, y, x. Neighbours
  * read neighbouring pixels of one line, so that the three passes over a line hit the cache. */
 template <typename T>
-__global__ void patchify(const uint8_t *__restrict__ rgb_NSS3, T *__restrict__ y, int64_t count, int size,
-                         int patch, channels norm)
+__global__ void patchify(const uint8_t *__restrict__ rgb_NSS3, T *__restrict__ y, int64_t count,
+                         int size, int patch, channels norm)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= count) {
@@ -41,14 +41,15 @@ __global__ void patchify(const uint8_t *__restrict__ rgb_NSS3, T *__restrict__ y
     const int column = (int)(i % (3 * area)), c = column / area, inside = column % area;
     const int64_t picture = row / (grid * grid);
     const int cell = (int)(row % (grid * grid));
-    const int64_t line = cell / grid * patch + inside / patch, at = cell % grid * patch + inside % patch;
+    const int64_t line = cell / grid * patch + inside / patch,
+                  at = cell % grid * patch + inside % patch;
     const uint8_t level = rgb_NSS3[((picture * size + line) * size + at) * 3 + c];
     y[i] = from_float<T>((float)level * norm.scale[c] + norm.shift[c]);
 }
 
 template <typename T>
-__global__ void patchify_planes(const T *__restrict__ planes_N3SS, T *__restrict__ y, int64_t count, int size,
-                                int patch)
+__global__ void patchify_planes(const T *__restrict__ planes_N3SS, T *__restrict__ y, int64_t count,
+                                int size, int patch)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= count) {
@@ -59,13 +60,15 @@ __global__ void patchify_planes(const T *__restrict__ planes_N3SS, T *__restrict
     const int column = (int)(i % (3 * area)), c = column / area, inside = column % area;
     const int64_t picture = row / (grid * grid);
     const int cell = (int)(row % (grid * grid));
-    const int64_t line = cell / grid * patch + inside / patch, at = cell % grid * patch + inside % patch;
+    const int64_t line = cell / grid * patch + inside / patch,
+                  at = cell % grid * patch + inside % patch;
     y[i] = planes_N3SS[((picture * 3 + c) * size + line) * size + at];
 }
 
 template <typename T, int N>
-__global__ void tokens(const T *__restrict__ x, const float *__restrict__ cls, const float *__restrict__ pos,
-                       T *__restrict__ y, int64_t patches, int64_t cols)
+__global__ void tokens(const T *__restrict__ x, const float *__restrict__ cls,
+                       const float *__restrict__ pos, T *__restrict__ y, int64_t patches,
+                       int64_t cols)
 {
     const int64_t length = 1 + patches, picture = blockIdx.x / length, token = blockIdx.x % length;
     const T *from = x + (picture * patches + token - 1) * cols; /* not read at the class token */
@@ -84,8 +87,8 @@ __global__ void tokens(const T *__restrict__ x, const float *__restrict__ cls, c
 }
 
 template <typename T>
-__global__ void tokens_dx(const T *__restrict__ dy, T *__restrict__ dx, bool add, int64_t count, int64_t patches,
-                          int64_t cols)
+__global__ void tokens_dx(const T *__restrict__ dy, T *__restrict__ dx, bool add, int64_t count,
+                          int64_t patches, int64_t cols)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i < count) {
@@ -97,8 +100,8 @@ __global__ void tokens_dx(const T *__restrict__ dy, T *__restrict__ dx, bool add
 
 /* A thread a value of pos: the sum over all pictures, in their order. */
 template <typename T>
-__global__ void tokens_sums(const T *__restrict__ dy, int64_t pictures, int64_t length, int64_t cols, float *dcls,
-                            bool add_cls, float *dpos, bool add_pos)
+__global__ void tokens_sums(const T *__restrict__ dy, int64_t pictures, int64_t length,
+                            int64_t cols, float *dcls, bool add_cls, float *dpos, bool add_pos)
 {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (i >= (dpos != nullptr ? length : 1) * cols) {
@@ -118,7 +121,8 @@ __global__ void tokens_sums(const T *__restrict__ dy, int64_t pictures, int64_t 
 
 template <typename T>
 __global__ void embed(const int32_t *__restrict__ ids, const int32_t *__restrict__ positions,
-                      const T *__restrict__ table, const T *__restrict__ pos, T *__restrict__ y, int64_t cols)
+                      const T *__restrict__ table, const T *__restrict__ pos, T *__restrict__ y,
+                      int64_t cols)
 {
     const T *word = table + ids[blockIdx.x] * cols, *place = pos + positions[blockIdx.x] * cols;
     for (int64_t j = threadIdx.x; j < cols; j += ROW_THREADS) {
@@ -136,11 +140,11 @@ template <typename T> void patchify_fwd(const fci_patchify_args &a, fc_arena *)
             continue;
         }
         if (a.planes != nullptr) {
-            FC_LAUNCH((patchify_planes<T>), blocks_for(count, THREADS), THREADS, 0, (const T *)a.planes, y,
-                      count, a.size, a.patch);
+            FC_LAUNCH((patchify_planes<T>), blocks_for(count, THREADS), THREADS, 0,
+                      (const T *)a.planes, y, count, a.size, a.patch);
         } else {
-            FC_LAUNCH((patchify<T>), blocks_for(count, THREADS), THREADS, 0, a.rgb[group], y, count, a.size,
-                      a.patch, normalisation());
+            FC_LAUNCH((patchify<T>), blocks_for(count, THREADS), THREADS, 0, a.rgb[group], y, count,
+                      a.size, a.patch, normalisation());
         }
         y += count;
     }
@@ -156,8 +160,8 @@ template <typename T> void tokens_fwd(const fci_tokens_args &a, fc_arena *)
     const int wide = widest<T>(a.cols, {a.x, a.y}), wide32 = widest<float>(a.cols, {a.cls});
     const int width = wide32 == 1 ? 1 : wide32 == 2 && wide > 2 ? 2 : wide;
     FC_BY_WIDTH(T, width,
-                FC_LAUNCH((tokens<T, N>), (unsigned)rows, ROW_THREADS, 0, (const T *)a.x, (const float *)a.cls,
-                          (const float *)a.pos, (T *)a.y, a.patches, a.cols));
+                FC_LAUNCH((tokens<T, N>), (unsigned)rows, ROW_THREADS, 0, (const T *)a.x,
+                          (const float *)a.cls, (const float *)a.pos, (T *)a.y, a.patches, a.cols));
 }
 
 template <typename T> void tokens_bwd(const fci_tokens_args &a, fc_arena *)
@@ -165,21 +169,21 @@ template <typename T> void tokens_bwd(const fci_tokens_args &a, fc_arena *)
     const T *dy = (const T *)a.dy;
     const int64_t count = a.pictures * a.patches * a.cols, length = 1 + a.patches;
     if (a.dx.at != nullptr && count > 0) {
-        FC_LAUNCH((tokens_dx<T>), blocks_for(count, THREADS), THREADS, 0, dy, (T *)a.dx.at, a.dx.add, count,
-                  a.patches, a.cols);
+        FC_LAUNCH((tokens_dx<T>), blocks_for(count, THREADS), THREADS, 0, dy, (T *)a.dx.at,
+                  a.dx.add, count, a.patches, a.cols);
     }
     if (a.dcls.at != nullptr || a.dpos.at != nullptr) {
         const int64_t sums = (a.dpos.at != nullptr ? length : 1) * a.cols;
-        FC_LAUNCH((tokens_sums<T>), blocks_for(sums, THREADS), THREADS, 0, dy, a.pictures, length, a.cols,
-                  (float *)a.dcls.at, a.dcls.add, (float *)a.dpos.at, a.dpos.add);
+        FC_LAUNCH((tokens_sums<T>), blocks_for(sums, THREADS), THREADS, 0, dy, a.pictures, length,
+                  a.cols, (float *)a.dcls.at, a.dcls.add, (float *)a.dpos.at, a.dpos.add);
     }
 }
 
 template <typename T> void embed_fwd(const fci_embed_args &a, fc_arena *)
 {
     if (a.rows > 0) {
-        FC_LAUNCH((embed<T>), (unsigned)a.rows, ROW_THREADS, 0, a.ids, a.positions, (const T *)a.table,
-                  (const T *)a.pos, (T *)a.y, a.cols);
+        FC_LAUNCH((embed<T>), (unsigned)a.rows, ROW_THREADS, 0, a.ids, a.positions,
+                  (const T *)a.table, (const T *)a.pos, (T *)a.y, a.cols);
     }
 }
 

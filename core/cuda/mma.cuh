@@ -1,6 +1,6 @@
-/* Products of small tiles in shared memory, by a warp: 16 rows of a result a warp, kept in registers
- * as the tensor cores lay them out. bf16 goes to the tensor cores, float to ordinary arithmetic with
- * the same layout, so that kernels are written once.
+/* Products of small tiles in shared memory, by a warp: 16 rows of a result a warp, kept in
+ * registers as the tensor cores lay them out. bf16 goes to the tensor cores, float to ordinary
+ * arithmetic with the same layout, so that kernels are written once.
  *
  * Layout of a 16 x 8 part: with g = lane / 4 and t = lane % 4, a thread holds columns 2t and 2t + 1
  * of rows g (values 0 and 1) and g + 8 (values 2 and 3). */
@@ -24,7 +24,8 @@ __device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], const
 #ifdef FC_CUDA_EMULATED
     emulate_mma(c, a, b);
 #else
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, "
+                 "{%4,%5,%6,%7}, {%8,%9}, "
                  "{%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
@@ -49,8 +50,8 @@ __device__ __forceinline__ uint32_t pair_of(const fc_bf16 *at, int step)
  *  B_T: b lies transposed, b[col * ldb + k]; else b[k * ldb + col]
  * depth is a multiple of 16; for bf16 the strides are even. */
 template <bool A_T, bool B_T, int PARTS>
-__device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const fc_bf16 *a, int lda, const fc_bf16 *b,
-                                             int ldb, int depth)
+__device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const fc_bf16 *a, int lda,
+                                             const fc_bf16 *b, int ldb, int depth)
 {
     const int g = lane_row(), t2 = lane_col();
     for (int k = 0; k < depth; k += 16) {
@@ -74,8 +75,8 @@ __device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const fc_bf
 }
 
 template <bool A_T, bool B_T, int PARTS>
-__device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const float *a, int lda, const float *b, int ldb,
-                                             int depth)
+__device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const float *a, int lda,
+                                             const float *b, int ldb, int depth)
 {
     const int g = lane_row(), t2 = lane_col();
     for (int k = 0; k < depth; k++) {

@@ -44,10 +44,11 @@ fc_status fc_cuda_start(int index)
         return fails(error, "does not say what it is", index);
     }
     if (device.properties.major < 8) {
-        return FC_FAIL(FC_RUNTIME,
-                       "cuda device %d (%s) has compute capability %d.%d; fineclip needs 8.0 or newer: use "
-                       "device=cpu",
-                       index, device.properties.name, device.properties.major, device.properties.minor);
+        return FC_FAIL(
+            FC_RUNTIME,
+            "cuda device %d (%s) has compute capability %d.%d; fineclip needs 8.0 or newer: use "
+            "device=cpu",
+            index, device.properties.name, device.properties.major, device.properties.minor);
     }
     error = cudaStreamCreateWithFlags(&device.stream, cudaStreamNonBlocking);
     if (error != cudaSuccess) {
@@ -92,10 +93,11 @@ void *fci_cuda_alloc(size_t bytes)
         (void)cudaGetLastError();
         (void)cudaMemGetInfo(&left, &total);
         fc_fatal(FC_FAIL(FC_RUNTIME,
-                         "cuda device %d (%s): no %.1f MiB left, %.1f of %.1f MiB are free: lower train.batch_size "
+                         "cuda device %d (%s): no %.1f MiB left, %.1f of %.1f MiB are free: lower "
+                         "train.batch_size "
                          "or data.max_boxes, or set train.recompute: blocks",
-                         device.index, device.properties.name, (double)bytes / 1048576, (double)left / 1048576,
-                         (double)total / 1048576));
+                         device.index, device.properties.name, (double)bytes / 1048576,
+                         (double)left / 1048576, (double)total / 1048576));
     }
     fci_cuda_check(error, "cudaMalloc");
     fci_cuda_check(cudaMemsetAsync(at, 0, bytes, device.stream), "cudaMemsetAsync");

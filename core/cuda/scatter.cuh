@@ -18,8 +18,8 @@ template <typename G> __global__ void fill_zero(G *to, int64_t count)
  * this one as well; else it adds up all rows that go there, in their order. */
 template <typename T, typename G, typename I>
 __global__ void __launch_bounds__(SCATTER_THREADS)
-    scatter_add(G *__restrict__ to, const I *__restrict__ index, const T *__restrict__ dy, int64_t count,
-                int64_t cols)
+    scatter_add(G *__restrict__ to, const I *__restrict__ index, const T *__restrict__ dy,
+                int64_t count, int64_t cols)
 {
     __shared__ int same[SCATTER_THREADS];
     const int64_t i = blockIdx.x;
@@ -52,15 +52,16 @@ __global__ void __launch_bounds__(SCATTER_THREADS)
 
 /* to (rows, cols) of G: zeroed first unless it is added to; index (count) within [0, rows). */
 template <typename T, typename G, typename I>
-static void scatter_rows(fci_out to, int64_t rows, const I *index, const T *dy, int64_t count, int64_t cols)
+static void scatter_rows(fci_out to, int64_t rows, const I *index, const T *dy, int64_t count,
+                         int64_t cols)
 {
     if (!to.add && rows * cols > 0) {
-        FC_LAUNCH((fill_zero<G>), blocks_for(rows * cols, FILL_THREADS), FILL_THREADS, 0, (G *)to.at,
-                  rows * cols);
+        FC_LAUNCH((fill_zero<G>), blocks_for(rows * cols, FILL_THREADS), FILL_THREADS, 0,
+                  (G *)to.at, rows * cols);
     }
     if (count > 0) {
-        FC_LAUNCH((scatter_add<T, G, I>), (unsigned)count, SCATTER_THREADS, 0, (G *)to.at, index, dy, count,
-                  cols);
+        FC_LAUNCH((scatter_add<T, G, I>), (unsigned)count, SCATTER_THREADS, 0, (G *)to.at, index,
+                  dy, count, cols);
     }
 }
 

@@ -8,7 +8,8 @@ enum { SUM_THREADS = 256, COLUMN_THREADS = 64, ROWS_A_PART = 256 };
 
 /* One block: *sum = all of parts. */
 template <typename S>
-__global__ void __launch_bounds__(SUM_THREADS) sum_all(const S *__restrict__ parts, int64_t count, S *sum)
+__global__ void __launch_bounds__(SUM_THREADS)
+    sum_all(const S *__restrict__ parts, int64_t count, S *sum)
 {
     __shared__ S slots[SUM_THREADS / WARP];
     S x = 0;
@@ -35,11 +36,13 @@ __global__ void sum_rows(const S *__restrict__ parts, int64_t count, int64_t col
     }
 }
 
-/* The gradient of a vector out of sums over ROWS_A_PART rows each; nothing where it is not wanted. */
+/* The gradient of a vector out of sums over ROWS_A_PART rows each; nothing where it is not wanted.
+ */
 static inline void put_sum_of_rows(fci_out to, const float *parts, int64_t count, int64_t cols)
 {
     if (to.at != nullptr) {
-        FC_LAUNCH((sum_rows<float>), blocks_for(cols, COLUMN_THREADS), COLUMN_THREADS, 0, parts, count, cols, (float *)to.at, to.add);
+        FC_LAUNCH((sum_rows<float>), blocks_for(cols, COLUMN_THREADS), COLUMN_THREADS, 0, parts,
+                  count, cols, (float *)to.at, to.add);
     }
 }
 

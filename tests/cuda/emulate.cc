@@ -3,9 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <vector>
-
 #include <ucontext.h>
+#include <vector>
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -113,7 +112,8 @@ void run_block(int threads)
             }
         }
         if (progress == before) {
-            std::fprintf(stderr, "emulate: block (%u,%u,%u): %d threads wait for others that never come\n",
+            std::fprintf(stderr,
+                         "emulate: block (%u,%u,%u): %d threads wait for others that never come\n",
                          blockIdx.x, blockIdx.y, blockIdx.z, block.alive);
             std::abort();
         }
@@ -132,7 +132,8 @@ void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, const std::fun
     if (threads.y != 1 || threads.z != 1 || threads.x < 1 || threads.x > 1024 ||
         shared_bytes > 227 * 1024 || grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.y > 65535 ||
         grid.z > 65535) {
-        std::fprintf(stderr, "emulate: no device launches a grid (%u,%u,%u) of (%u,%u,%u) with %zu bytes\n",
+        std::fprintf(stderr,
+                     "emulate: no device launches a grid (%u,%u,%u) of (%u,%u,%u) with %zu bytes\n",
                      grid.x, grid.y, grid.z, threads.x, threads.y, threads.z, shared_bytes);
         std::abort();
     }
@@ -203,7 +204,8 @@ static float half_of(uint64_t pair, int which)
 
 void emulate_mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
 {
-    uint64_t top[LANES], bottom[LANES], right[LANES]; /* rows g: k low, high; rows g + 8; columns g */
+    uint64_t top[LANES], bottom[LANES],
+        right[LANES]; /* rows g: k low, high; rows g + 8; columns g */
     emulate_collect(a[0] | (uint64_t)a[2] << 32, top);
     emulate_collect(a[1] | (uint64_t)a[3] << 32, bottom);
     emulate_collect(b[0] | (uint64_t)b[1] << 32, right);

@@ -26,7 +26,9 @@ struct uint3 {
 };
 struct dim3 {
     unsigned x, y, z;
-    dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+    dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_)
+    {
+    }
 };
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
@@ -59,7 +61,8 @@ void emulate_order(emulate_direction order);
 void emulate_launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body);
 /* The same for a kernel and its arguments, which are evaluated once, as a device's launch does. */
 template <typename... P, typename... A>
-static inline void emulate_call(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...), A... args)
+static inline void emulate_call(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...),
+                                A... args)
 {
     emulate_launch(grid, block, shared_bytes, [=] { kernel(args...); });
 }

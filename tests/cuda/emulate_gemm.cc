@@ -15,8 +15,10 @@ void fci_cuda_gemm(const fci_cuda_gemm_args *g)
         for (int64_t j = 0; j < g->n; j++) {
             double sum = 0;
             for (int64_t k = 0; k < g->k; k++) {
-                sum += (double)value(g->a, g->type, g->a_transposed ? k * g->lda + i : i * g->lda + k) *
-                       (double)value(g->b, g->type, g->b_transposed ? j * g->ldb + k : k * g->ldb + j);
+                sum +=
+                    (double)value(g->a, g->type,
+                                  g->a_transposed ? k * g->lda + i : i * g->lda + k) *
+                    (double)value(g->b, g->type, g->b_transposed ? j * g->ldb + k : k * g->ldb + j);
             }
             double y = (double)g->alpha * sum;
             const int64_t at = i * g->ldd + j;

@@ -46,7 +46,8 @@ static double put(char *data, fc_dtype type, int64_t i, double x)
     return get(data, type, i);
 }
 
-parity_case::parity_case(const std::string &name_, fc_dtype type_) : type(type_), name(name_), stream(0)
+parity_case::parity_case(const std::string &name_, fc_dtype type_)
+    : type(type_), name(name_), stream(0)
 {
     name += type == FC_F32 ? " f32" : " bf16";
 }
@@ -144,8 +145,9 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
             }
         }
         const double error = std::sqrt(difference) / std::fmax(std::sqrt(size), 1e-3);
-        fc_check_true(error <= tolerance, __FILE__, __LINE__, "%s: %s: array %d is off by %.2g, more than %.2g",
-                      name.c_str(), what, index, error, tolerance);
+        fc_check_true(error <= tolerance, __FILE__, __LINE__,
+                      "%s: %s: array %d is off by %.2g, more than %.2g", name.c_str(), what, index,
+                      error, tolerance);
         std::vector<char> first(a->device.get(), a->device.get() + a->bytes);
         std::memcpy(a->device.get(), a->device_before.data(), a->bytes);
         a->device_before.swap(first);
@@ -154,8 +156,9 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
     device_side(scratch);
     for (auto &a : arrays) {
         if (a->output) {
-            fc_check_true(std::memcmp(a->device.get(), a->device_before.data(), a->bytes) == 0, __FILE__, __LINE__,
-                          "%s: %s: another order of threads gives other bits", name.c_str(), what);
+            fc_check_true(std::memcmp(a->device.get(), a->device_before.data(), a->bytes) == 0,
+                          __FILE__, __LINE__, "%s: %s: another order of threads gives other bits",
+                          name.c_str(), what);
         }
     }
     fc_arena_destroy(&scratch);

@@ -20,8 +20,9 @@ typedef std::array<void *, 2> both;
 
 class parity_case
 {
-public:
-    /** type: of the device's tape. Values are drawn from a stream of the name and the seed alone. */
+  public:
+    /** type: of the device's tape. Values are drawn from a stream of the name and the seed alone.
+     */
     parity_case(const std::string &name, fc_dtype type);
     ~parity_case();
     parity_case(const parity_case &) = delete;
@@ -42,18 +43,21 @@ public:
     /** Run both sides and compare all outputs made so far: relative l2 of an array, or of the
      * tolerance where the array is tiny. Then outputs stay as they are, inputs of what follows. */
     template <typename A>
-    void check(const char *what, const std::function<A(int side)> &args, void (*cpu)(const A *, fc_arena *),
-               void (*device)(const A *, fc_arena *), double tolerance_f32 = 2e-6, double tolerance_bf16 = 8e-3)
+    void check(const char *what, const std::function<A(int side)> &args,
+               void (*cpu)(const A *, fc_arena *), void (*device)(const A *, fc_arena *),
+               double tolerance_f32 = 2e-6, double tolerance_bf16 = 8e-3)
     {
         const A on_cpu = args(CPU), on_device = args(DEVICE);
-        run(what, [&](fc_arena *s) { cpu(&on_cpu, s); }, [&](fc_arena *s) { device(&on_device, s); },
+        run(
+            what, [&](fc_arena *s) { cpu(&on_cpu, s); },
+            [&](fc_arena *s) { device(&on_device, s); },
             type == FC_F32 ? tolerance_f32 : tolerance_bf16);
     }
     const fci_kernels *cpu() const;
     const fci_kernels *device() const;
     const fc_dtype type;
 
-private:
+  private:
     struct array;
     both raw_bytes(const void *bytes, size_t size);
     both add(int64_t count, fc_dtype device_type, bool output, double scale, double shift);

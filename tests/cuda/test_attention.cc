@@ -14,7 +14,7 @@ extern "C" {
 struct layout {
     const char *name;
     int heads;
-    int64_t width; /* of a head */
+    int64_t width;                      /* of a head */
     std::vector<int64_t> queries, keys; /* of each sequence; keys empty: self attention, fused */
     bool causal, rotated, add, shared_kv;
 };
@@ -32,13 +32,15 @@ static void attention(fc_dtype type, const layout &l)
 {
     parity_case c(std::string("attention ") + l.name, type);
     const bool self = l.keys.empty();
-    const std::vector<int64_t> q_offsets = offsets_of(l.queries), k_offsets = self ? q_offsets : offsets_of(l.keys);
+    const std::vector<int64_t> q_offsets = offsets_of(l.queries),
+                               k_offsets = self ? q_offsets : offsets_of(l.keys);
     const int64_t d = l.heads * l.width, tq = q_offsets.back(), tk = k_offsets.back();
     const int64_t longest_q = *std::max_element(l.queries.begin(), l.queries.end());
     const int64_t longest_k = self ? longest_q : *std::max_element(l.keys.begin(), l.keys.end());
     const int64_t q_stride = self ? 3 * d : d, k_stride = q_stride;
     const both q_at = c.raw(q_offsets), k_at = c.raw(k_offsets);
-    const both angles_cos = c.in_float(longest_k * l.width / 2), angles_sin = c.in_float(longest_k * l.width / 2);
+    const both angles_cos = c.in_float(longest_k * l.width / 2),
+               angles_sin = c.in_float(longest_k * l.width / 2);
     const both q = c.in(self ? tq * 3 * d : tq * d), k = self ? q : c.in(tk * d);
     const both v = self || l.shared_kv ? k : c.in(tk * d);
     const both y = c.out(tq * d), lse = c.out_float(tq * l.heads), dy = c.in(tq * d);
@@ -77,8 +79,10 @@ static void attention(fc_dtype type, const layout &l)
         a.dv = {part(dv, s, 2), add};
         return a;
     };
-    c.check<fci_attention_args>("forward", args, c.cpu()->attention_fwd, c.device()->attention_fwd, 2e-6, 1e-2);
-    c.check<fci_attention_args>("back", args, c.cpu()->attention_bwd, c.device()->attention_bwd, 5e-6, 2e-2);
+    c.check<fci_attention_args>("forward", args, c.cpu()->attention_fwd, c.device()->attention_fwd,
+                                2e-6, 1e-2);
+    c.check<fci_attention_args>("back", args, c.cpu()->attention_bwd, c.device()->attention_bwd,
+                                5e-6, 2e-2);
     std::vector<int64_t> query; /* queries apart stand for the last keys */
     for (size_t i = 0; i < l.queries.size(); i++) {
         query.push_back(self ? 0 : std::max<int64_t>(0, l.keys[i] - l.queries[i]));

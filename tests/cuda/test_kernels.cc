@@ -1,5 +1,5 @@
-/* Every kernel of the device but attention against the CPU's in double: odd sizes, widths that allow
- * wide accesses and such that do not, gradients written and added to. */
+/* Every kernel of the device but attention against the CPU's in double: odd sizes, widths that
+ * allow wide accesses and such that do not, gradients written and added to. */
 #include "tests/cuda/parity.h"
 
 #include <cmath>
@@ -18,10 +18,12 @@ static std::string sizes(const char *name, std::initializer_list<int64_t> of)
     return s;
 }
 
-static void linear(fc_dtype type, int64_t rows, int64_t inner, int64_t outer, bool inner_major, bool extras, bool add)
+static void linear(fc_dtype type, int64_t rows, int64_t inner, int64_t outer, bool inner_major,
+                   bool extras, bool add)
 {
     parity_case c(sizes("linear", {rows, inner, outer, inner_major, extras, add}), type);
-    const both x = c.in(rows * inner), w = c.in(inner * outer, 0.3), b = c.in(outer), r = c.in(rows * outer);
+    const both x = c.in(rows * inner), w = c.in(inner * outer, 0.3), b = c.in(outer),
+               r = c.in(rows * outer);
     const both y = c.out(rows * outer), dy = c.in(rows * outer);
     const both dx = c.out(rows * inner), dw = c.out_float(inner * outer), db = c.out_float(outer);
     const auto args = [&](int s) {
@@ -48,7 +50,8 @@ static void linear(fc_dtype type, int64_t rows, int64_t inner, int64_t outer, bo
 static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, bool in_place)
 {
     parity_case c(sizes("layernorm", {rows, cols, add, in_place}), type);
-    const both x = c.in(rows * cols, 2, 5), gain = c.in_float(cols, 0.3, 1), bias = c.in_float(cols);
+    const both x = c.in(rows * cols, 2, 5), gain = c.in_float(cols, 0.3, 1),
+               bias = c.in_float(cols);
     const both y = c.out(rows * cols), mean = c.out_float(rows), rstd = c.out_float(rows);
     const both dgain = c.out_float(cols), dbias = c.out_float(cols), dx = c.out(rows * cols);
     const both dy = in_place ? dx : c.in(rows * cols);
@@ -70,7 +73,8 @@ static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, bool 
         return a;
     };
     c.check<fci_layernorm_args>("forward", args, c.cpu()->layernorm_fwd, c.device()->layernorm_fwd);
-    c.check<fci_layernorm_args>("back", args, c.cpu()->layernorm_bwd, c.device()->layernorm_bwd, 5e-6);
+    c.check<fci_layernorm_args>("back", args, c.cpu()->layernorm_bwd, c.device()->layernorm_bwd,
+                                5e-6);
 }
 
 static void l2norm(fc_dtype type, int64_t rows, int64_t cols, bool add, double scale)
@@ -114,7 +118,8 @@ static void gelu(fc_dtype type, int64_t count, bool quick, bool add)
 static void swiglu(fc_dtype type, int64_t rows, int64_t cols, bool add)
 {
     parity_case c(sizes("swiglu", {rows, cols, add}), type);
-    const both ab = c.in(rows * cols * 2), y = c.out(rows * cols), dab = c.out(rows * cols * 2), dy = c.in(rows * cols);
+    const both ab = c.in(rows * cols * 2), y = c.out(rows * cols), dab = c.out(rows * cols * 2),
+               dy = c.in(rows * cols);
     const auto args = [&](int s) {
         fci_swiglu_args a = {};
         a.rows = rows;
@@ -129,11 +134,13 @@ static void swiglu(fc_dtype type, int64_t rows, int64_t cols, bool add)
     c.check<fci_swiglu_args>("back", args, c.cpu()->swiglu_bwd, c.device()->swiglu_bwd);
 }
 
-static void gather(fc_dtype type, int64_t rows, int64_t cols, const std::vector<int64_t> &index, bool add)
+static void gather(fc_dtype type, int64_t rows, int64_t cols, const std::vector<int64_t> &index,
+                   bool add)
 {
     const int64_t count = (int64_t)index.size();
     parity_case c(sizes("gather_rows", {rows, cols, count, add}), type);
-    const both x = c.in(rows * cols), at = c.raw(index), y = c.out(count * cols), dy = c.in(count * cols);
+    const both x = c.in(rows * cols), at = c.raw(index), y = c.out(count * cols),
+               dy = c.in(count * cols);
     const both dx = c.out(rows * cols);
     const auto args = [&](int s) {
         fci_gather_rows_args a = {};
@@ -147,14 +154,17 @@ static void gather(fc_dtype type, int64_t rows, int64_t cols, const std::vector<
         a.dx = {dx[s], add};
         return a;
     };
-    c.check<fci_gather_rows_args>("forward", args, c.cpu()->gather_rows_fwd, c.device()->gather_rows_fwd);
-    c.check<fci_gather_rows_args>("back", args, c.cpu()->gather_rows_bwd, c.device()->gather_rows_bwd);
+    c.check<fci_gather_rows_args>("forward", args, c.cpu()->gather_rows_fwd,
+                                  c.device()->gather_rows_fwd);
+    c.check<fci_gather_rows_args>("back", args, c.cpu()->gather_rows_bwd,
+                                  c.device()->gather_rows_bwd);
 }
 
 static void concat(fc_dtype type, int64_t count_a, int64_t count_b, bool add)
 {
     parity_case c(sizes("concat_rows", {count_a, count_b, add}), type);
-    const both a_in = c.in(count_a), b_in = c.in(count_b), y = c.out(count_a + count_b), dy = c.in(count_a + count_b);
+    const both a_in = c.in(count_a), b_in = c.in(count_b), y = c.out(count_a + count_b),
+               dy = c.in(count_a + count_b);
     const both da = c.out(count_a), db = c.out(count_b);
     const auto args = [&](int s) {
         fci_concat_rows_args a = {};
@@ -168,8 +178,10 @@ static void concat(fc_dtype type, int64_t count_a, int64_t count_b, bool add)
         a.db = {db[s], add};
         return a;
     };
-    c.check<fci_concat_rows_args>("forward", args, c.cpu()->concat_rows_fwd, c.device()->concat_rows_fwd);
-    c.check<fci_concat_rows_args>("back", args, c.cpu()->concat_rows_bwd, c.device()->concat_rows_bwd);
+    c.check<fci_concat_rows_args>("forward", args, c.cpu()->concat_rows_fwd,
+                                  c.device()->concat_rows_fwd);
+    c.check<fci_concat_rows_args>("back", args, c.cpu()->concat_rows_bwd,
+                                  c.device()->concat_rows_bwd);
 }
 
 static void patchify(fc_dtype type, int size, int patch, int64_t pictures, int64_t crops)
@@ -204,8 +216,10 @@ static void tokens(fc_dtype type, int64_t pictures, int64_t patches, int64_t col
 {
     parity_case c(sizes("tokens", {pictures, patches, cols, add}), type);
     const int64_t rows = pictures * (1 + patches);
-    const both x = c.in(pictures * patches * cols), cls = c.in_float(cols), pos = c.in_float((1 + patches) * cols);
-    const both y = c.out(rows * cols), dy = c.in(rows * cols), dx = c.out(pictures * patches * cols);
+    const both x = c.in(pictures * patches * cols), cls = c.in_float(cols),
+               pos = c.in_float((1 + patches) * cols);
+    const both y = c.out(rows * cols), dy = c.in(rows * cols),
+               dx = c.out(pictures * patches * cols);
     const both dcls = c.out_float(cols), dpos = c.out_float((1 + patches) * cols);
     bool with_pos = true;
     const auto args = [&](int s) {
@@ -226,7 +240,8 @@ static void tokens(fc_dtype type, int64_t pictures, int64_t patches, int64_t col
     c.check<fci_tokens_args>("forward", args, c.cpu()->tokens_fwd, c.device()->tokens_fwd);
     c.check<fci_tokens_args>("back", args, c.cpu()->tokens_bwd, c.device()->tokens_bwd);
     with_pos = false;
-    c.check<fci_tokens_args>("back, positions frozen", args, c.cpu()->tokens_bwd, c.device()->tokens_bwd);
+    c.check<fci_tokens_args>("back, positions frozen", args, c.cpu()->tokens_bwd,
+                             c.device()->tokens_bwd);
 }
 
 static void embed(fc_dtype type, int64_t rows, int64_t cols, bool add)
@@ -239,7 +254,8 @@ static void embed(fc_dtype type, int64_t rows, int64_t cols, bool add)
         ids[i] = (int32_t)fc_rng_below(&rng, VOCABULARY);
         positions[i] = (int32_t)(i % CONTEXT);
     }
-    const both id = c.raw(ids), place = c.raw(positions), table = c.in(VOCABULARY * cols), pos = c.in(CONTEXT * cols);
+    const both id = c.raw(ids), place = c.raw(positions), table = c.in(VOCABULARY * cols),
+               pos = c.in(CONTEXT * cols);
     const both y = c.out(rows * cols), dy = c.in(rows * cols);
     const both dtable = c.out_float(VOCABULARY * cols), dpos = c.out_float(CONTEXT * cols);
     const auto args = [&](int s) {
@@ -265,11 +281,13 @@ static void embed(fc_dtype type, int64_t rows, int64_t cols, bool add)
 static void roi_align(fc_dtype type, int grid, int64_t cols, bool add)
 {
     /* Whole, one cell, thin, at the border, beyond it, empty, turned around. */
-    const std::vector<float> boxes = {0,    0,    1,    1,    0.25F, 0.25F, 0.5F, 0.5F, 0.1F, 0.4F,  0.93F, 0.41F, 0.8F, 0.8F,
-                                      1,    1,    -0.5F, -0.3F, 0.2F, 1.6F, 0.3F, 0.3F, 0.3F, 0.7F, 0.6F,  0.6F,  0.2F, 0.2F,
-                                      0.01F, 0.02F, 0.97F, 0.55F};
+    const std::vector<float> boxes = {0,     0,     1,     1,     0.25F, 0.25F, 0.5F,  0.5F,
+                                      0.1F,  0.4F,  0.93F, 0.41F, 0.8F,  0.8F,  1,     1,
+                                      -0.5F, -0.3F, 0.2F,  1.6F,  0.3F,  0.3F,  0.3F,  0.7F,
+                                      0.6F,  0.6F,  0.2F,  0.2F,  0.01F, 0.02F, 0.97F, 0.55F};
     const std::vector<int32_t> image = {0, 1, 1, 0, 2, 2, 0, 1};
-    const int64_t pictures = 3, count = (int64_t)image.size(), values = pictures * grid * grid * cols;
+    const int64_t pictures = 3, count = (int64_t)image.size(),
+                  values = pictures * grid * grid * cols;
     parity_case c(sizes("roi_align", {grid, cols, add}), type);
     const both box = c.raw(boxes), of = c.raw(image), dense = c.in(values), y = c.out(count * cols);
     const both dy = c.in(count * cols), ddense = c.out(values);
@@ -295,8 +313,10 @@ static void contrastive(fc_dtype type, int64_t rows, int64_t cols, int64_t width
 {
     parity_case c(sizes("contrastive", {rows, cols, width, first}), type);
     const double unit = 1 / std::sqrt((double)width);
-    const both own = c.in(rows * width, unit), all = c.in(cols * width, unit), lse = c.out_float(rows);
-    const both lse_other = c.in_float(cols, 0.1, std::log((double)cols)), grad = c.out(rows * width);
+    const both own = c.in(rows * width, unit), all = c.in(cols * width, unit),
+               lse = c.out_float(rows);
+    const both lse_other = c.in_float(cols, 0.1, std::log((double)cols)),
+               grad = c.out(rows * width);
     const both loss = c.out_double(1), slope = c.out_double(1);
     bool back = false;
     const auto args = [&](int s) {
@@ -318,16 +338,20 @@ static void contrastive(fc_dtype type, int64_t rows, int64_t cols, int64_t width
         a.scale_grad = static_cast<double *>(slope[s]);
         return a;
     };
-    c.check<fci_contrastive_args>("forward", args, c.cpu()->contrastive_fwd, c.device()->contrastive_fwd);
-    c.check<fci_contrastive_args>("slope of the scale", args, c.cpu()->contrastive_bwd, c.device()->contrastive_bwd, 1e-5);
+    c.check<fci_contrastive_args>("forward", args, c.cpu()->contrastive_fwd,
+                                  c.device()->contrastive_fwd);
+    c.check<fci_contrastive_args>("slope of the scale", args, c.cpu()->contrastive_bwd,
+                                  c.device()->contrastive_bwd, 1e-5);
     back = true;
-    c.check<fci_contrastive_args>("back", args, c.cpu()->contrastive_bwd, c.device()->contrastive_bwd, 1e-5);
+    c.check<fci_contrastive_args>("back", args, c.cpu()->contrastive_bwd,
+                                  c.device()->contrastive_bwd, 1e-5);
 }
 
 static void adamw(fc_dtype type, int64_t count)
 {
     parity_case c(sizes("adamw", {count}), type);
-    const both p = c.out_float(count), m = c.out_float(count), v = c.out_float(count), g = c.in_float(count);
+    const both p = c.out_float(count), m = c.out_float(count), v = c.out_float(count),
+               g = c.in_float(count);
     const both working = c.in(count), sum = c.out_double(1);
     for (int s = 0; s < 2; s++) { /* second moments are not negative */
         for (int64_t i = 0; i < count; i++) {
@@ -372,7 +396,8 @@ static void adamw(fc_dtype type, int64_t count)
         a.sum = static_cast<double *>(sum[s]);
         return a;
     };
-    c.check<fci_square_sum_args>("squares", squares, c.cpu()->square_sum_fwd, c.device()->square_sum_fwd, 1e-12, 1e-12);
+    c.check<fci_square_sum_args>("squares", squares, c.cpu()->square_sum_fwd,
+                                 c.device()->square_sum_fwd, 1e-12, 1e-12);
 }
 
 static void scores(fc_dtype type, int64_t rows, int64_t cols, int64_t width)
@@ -389,7 +414,8 @@ static void scores(fc_dtype type, int64_t rows, int64_t cols, int64_t width)
         a.y = y[s];
         return a;
     };
-    c.check<fci_scores_args>("forward", args, c.cpu()->scores_fwd, c.device()->scores_fwd, 2e-6, 2e-6);
+    c.check<fci_scores_args>("forward", args, c.cpu()->scores_fwd, c.device()->scores_fwd, 2e-6,
+                             2e-6);
 }
 
 int main(void)
@@ -410,7 +436,8 @@ int main(void)
             swiglu(type, 3, 13, add);
             gather(type, 9, 40, {8, 0, 3, 3, 0, 3}, add);
             gather(type, 300, 5, {17}, add);
-            gather(type, 4, 6, std::vector<int64_t>(291, 2), add); /* more than a block has threads */
+            gather(type, 4, 6, std::vector<int64_t>(291, 2),
+                   add); /* more than a block has threads */
             concat(type, 64, 128, add);
             concat(type, 3, 0, add);
             concat(type, 13, 7, add);
