@@ -2,6 +2,7 @@
 #ifndef FC_DATA_CODEC_H
 #define FC_DATA_CODEC_H
 
+#include "data/pack.h"
 #include "data/picture.h"
 
 #include <stddef.h>
@@ -17,14 +18,5 @@ FC_NODISCARD fc_status fci_jpeg_encode(const fc_picture *p, int quality, uint8_t
 FC_NODISCARD fc_status fci_png_decode(fc_picture *out, const uint8_t *bytes, size_t count);
 FC_NODISCARD fc_status fci_png_size(const uint8_t *bytes, size_t count, int *width, int *height);
 FC_NODISCARD fc_status fci_png_encode(const fc_picture *p, uint8_t **bytes, size_t *count);
-
-/* What an encoder has written so far. */
-typedef struct fci_bytes {
-    uint8_t *data;
-    size_t count, room;
-} fci_bytes;
-
-/** Make room for at least `more` bytes after count. */
-void fci_bytes_reserve(fci_bytes *b, size_t more);
 
 #endif

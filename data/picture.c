@@ -111,14 +111,6 @@ fc_status fc_picture_size(fc_codec codec, const uint8_t *bytes, size_t count, in
     return FC_FAIL(FC_DATA, "raw pictures do not say their size");
 }
 
-void fci_bytes_reserve(fci_bytes *b, size_t more)
-{
-    if (b->room - b->count < more) {
-        b->room = b->count + more + b->room / 2;
-        b->data = fc_realloc(b->data, b->room, 1);
-    }
-}
-
 fc_status fc_picture_encode(const fc_picture *p, fc_codec codec, int quality, uint8_t **bytes,
                             size_t *count)
 {
