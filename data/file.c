@@ -3,13 +3,16 @@
 #include "core/memory.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-fc_status fci_file_read(const char *path, uint8_t **bytes, size_t *count)
+fc_status fci_file_read_part(const char *path, int64_t offset, int64_t bytes, uint8_t **data,
+                             size_t *count)
 {
-    *bytes = NULL;
+    *data = NULL;
     *count = 0;
     FILE *f = fopen(path, "rb");
     if (f == NULL) {
@@ -21,16 +24,40 @@ fc_status fci_file_read(const char *path, uint8_t **bytes, size_t *count)
         status = FC_FAIL(FC_NOINPUT, "%s: not a file", path);
         goto done;
     }
-    size_t size = (size_t)about.st_size;
-    FC_TRY_GOTO(status, fc_try_alloc((void **)bytes, size + 1, 1, path), done);
-    if (fread(*bytes, 1, size, f) != size) {
+    int64_t left = (int64_t)about.st_size - offset;
+    size_t size = (size_t)(left < 0 ? 0 : bytes >= 0 && bytes < left ? bytes : left);
+    setvbuf(f, NULL, _IONBF, 0); /* one large read */
+    FC_TRY_GOTO(status, fc_try_alloc((void **)data, size + 1, 1, path), done);
+    if (fseeko(f, (off_t)offset, SEEK_SET) != 0 || fread(*data, 1, size, f) != size) {
         status = FC_FAIL(FC_NOINPUT, "%s: cannot be read: %s", path, strerror(errno));
-        fc_free(bytes);
+        fc_free(data);
         goto done;
     }
     *count = size;
 done:
     fclose(f);
+    return status;
+}
+
+fc_status fci_file_read(const char *path, uint8_t **bytes, size_t *count)
+{
+    FC_TRY(fci_file_read_part(path, 0, -1, bytes, count));
+    return FC_OK;
+}
+
+fc_status fci_file_temporary(const char *folder, FILE **out)
+{
+    char *path = fc_format("%s/work.XXXXXX", folder);
+    int fd = mkostemp(path, O_CLOEXEC);
+    *out = fd < 0 ? NULL : fdopen(fd, "w+b");
+    fc_status status = FC_OK;
+    if (*out == NULL) {
+        status = FC_FAIL(FC_RUNTIME, "cannot create a temporary file in %s: %s", folder,
+                         strerror(errno));
+    } else {
+        unlink(path);
+    }
+    fc_free(&path);
     return status;
 }
 

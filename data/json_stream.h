@@ -26,8 +26,9 @@ typedef struct fci_json_event {
     int depth;                        /* of the value: 0 is the document itself */
     const char *keys[FCI_JSON_DEPTH]; /* key at each depth; NULL: item of an array */
     int64_t index[FCI_JSON_DEPTH];    /* number of the item, where the key is NULL */
-    const char *text;                 /* STRING: zero-terminated UTF-8 */
-    double number;                    /* NUMBER; BOOL: 0 or 1 */
+    int64_t document;                 /* number of the value at the top: 0, or in lines 0, 1, ... */
+    const char *text; /* STRING: zero-terminated; may hold bytes that are no UTF-8 */
+    double number;    /* NUMBER; BOOL: 0 or 1 */
     int64_t
         integer; /* NUMBER: exact where it is whole, else truncated towards 0 and held in range */
 } fci_json_event;
@@ -37,7 +38,10 @@ typedef struct fci_json_event {
 typedef fc_status (*fci_json_handler)(void *ctx, const fci_json_event *e);
 
 /** FC_NOINPUT: no such file; FC_DATA: not JSON, with file and line. A failing handler's message
- * gets file and line in front. */
+ * gets file and line in front. NaN and Infinity, which some programs write, are not JSON. */
 FC_NODISCARD fc_status fci_json_read(const char *path, fci_json_handler handler, void *ctx);
+
+/** The same for values one after another, as in JSON lines: e->document counts them. */
+FC_NODISCARD fc_status fci_json_read_lines(const char *path, fci_json_handler handler, void *ctx);
 
 #endif

@@ -13,13 +13,27 @@ void fci_bytes_reserve(fci_bytes *b, size_t more)
     }
 }
 
-void fci_pack(fci_bytes *b, const void *data, size_t bytes)
+void fci_bytes_add(fci_bytes *b, const void *data, size_t bytes)
 {
     fci_bytes_reserve(b, bytes);
     if (bytes > 0) {
         memcpy(b->data + b->count, data, bytes);
     }
     b->count += bytes;
+}
+
+enum { ALIGN = 8 };
+
+static size_t padding(size_t bytes)
+{
+    return (ALIGN - bytes % ALIGN) % ALIGN;
+}
+
+void fci_pack(fci_bytes *b, const void *data, size_t bytes)
+{
+    static const uint8_t zeros[ALIGN];
+    fci_bytes_add(b, data, bytes);
+    fci_bytes_add(b, zeros, padding(bytes));
 }
 
 void fci_pack_i64(fci_bytes *b, int64_t value)
@@ -41,13 +55,13 @@ void fci_pack_text(fci_bytes *b, const char *text)
 
 const void *fci_unpack_raw(fci_unpack *u, size_t bytes)
 {
-    if (u->bad || bytes > u->left) {
+    if (u->bad || bytes > u->left || padding(bytes) > u->left - bytes) {
         u->bad = true;
         return NULL;
     }
     const uint8_t *p = u->at;
-    u->at += bytes;
-    u->left -= bytes;
+    u->at += bytes + padding(bytes);
+    u->left -= bytes + padding(bytes);
     return p;
 }
 

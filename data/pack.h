@@ -16,6 +16,11 @@ typedef struct fci_bytes {
 /** Make room for at least `more` bytes after count. */
 void fci_bytes_reserve(fci_bytes *b, size_t more);
 
+/** Append bytes as they are. */
+void fci_bytes_add(fci_bytes *b, const void *data, size_t bytes);
+
+/** Append a value: it begins at a multiple of 8 where everything before it is packed, so that it
+ * may be used where it lies. */
 void fci_pack(fci_bytes *b, const void *data, size_t bytes);
 void fci_pack_i64(fci_bytes *b, int64_t value);
 void fci_pack_real(fci_bytes *b, double value);

@@ -1,223 +1,133 @@
 #include "data/prepare.h"
 
+#include "core/fatal.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "data/file.h"
 #include "data/prepare_parts.h"
 #include "data/scenes.h"
 
-#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include <omp.h>
-
-typedef struct totals {
-    int64_t written, fate[FCI_PICTURE_OTHER_SIZE + 1];
-    int64_t captions, captions_cut, without_captions;
-    int64_t regions, with_caption, empty, outside, cut;
-    fc_status first_bad;
-    char first_message[512];
-} totals;
-
-static void count_job(totals *sum, const fci_picture_job *job)
+static fc_status agree(const fc_prepare_watch *watch, fc_status status)
 {
-    sum->written++;
-    sum->captions += job->captions;
-    sum->without_captions += job->captions == 0;
-    sum->captions_cut += job->captions_cut;
-    sum->regions += job->regions;
-    sum->empty += job->empty_boxes;
-    sum->outside += job->boxes_outside;
-    sum->cut += job->boxes_cut;
-    for (int i = 0; i < job->regions; i++) {
-        sum->with_caption += job->region[i].caption.count > 0;
+    return watch->agree != NULL ? watch->agree(status) : status;
+}
+
+/* Whether any sentence will be tokenized. */
+static bool has_text(const fci_recipe *r)
+{
+    bool boxes = r->instances != NULL || r->panoptic != NULL;
+    bool listed = r->source != FCI_SOURCE_COCO && r->source != FCI_SOURCE_FOLDER;
+    return listed || r->captions != NULL || r->region_captions != NULL || r->detections != NULL ||
+           (boxes && r->prompts.count > 0);
+}
+
+/* After a failure: what whole blocks there are is kept for the next run, a mere plan is not. */
+static void tidy(const fci_recipe *recipe, const fci_plan *plan)
+{
+    bool any = false;
+    for (int64_t i = 0; i < fci_block_count(plan) && !any; i++) {
+        char *path = fci_block_path(recipe, i);
+        any = access(path, F_OK) == 0;
+        fc_free(&path);
+    }
+    if (!any) {
+        fci_prepare_remove_work(recipe);
     }
 }
 
-/* A picture that is missing or damaged: tolerated up to a share of all, so that a wrong folder ends
- * at once. */
-static fc_status count_bad(totals *sum, const fci_picture_job *job, const fci_recipe *recipe,
-                           int64_t images)
+static fc_status make_plan(const fci_recipe *recipe, fci_plan *plan)
 {
-    enum { NAMED = 10 };
-    sum->fate[job->fate]++;
-    int64_t bad = sum->fate[FCI_PICTURE_MISSING] + sum->fate[FCI_PICTURE_DAMAGED] +
-                  sum->fate[FCI_PICTURE_OTHER_SIZE];
-    if (bad == 1) {
-        sum->first_bad = job->fate == FCI_PICTURE_MISSING ? FC_NOINPUT : FC_DATA;
-        snprintf(sum->first_message, sizeof sum->first_message, "%s", job->message);
-    }
-    if ((double)bad > recipe->max_bad_fraction * (double)images) {
-        return FC_FAIL(sum->first_bad,
-                       "%s (%lld of %lld pictures are missing or damaged so far; max_bad_fraction: "
-                       "%g allows no more)",
-                       sum->first_message, (long long)bad, (long long)images,
-                       recipe->max_bad_fraction);
-    }
-    if (bad <= NAMED) {
-        fc_log_warn("left out: %s", job->message);
+    bool resumed;
+    char *inside =
+        recipe->export != NULL ? fc_format("%s/", recipe->export) : fc_strdup(recipe->output);
+    fc_status status = fci_file_make_folder(inside);
+    fc_free(&inside);
+    FC_TRY(status);
+    FC_TRY(fci_prepare_plan(recipe, plan, &resumed));
+    if (resumed) {
+        fc_log_info("going on with what an earlier run left in %s", recipe->work);
     }
     return FC_OK;
 }
 
-static fc_status append(fc_store_writer *w, const fci_picture_job *job, const fci_coco *c)
+/* Rank 0, at the end. */
+static fc_status finish(const fci_recipe *recipe, const fci_plan *plan, const fc_tokenizer *t,
+                        const fc_prepare_watch *watch)
 {
-    const fci_coco_image *image = &c->image[job->image];
-    FC_TRY(fc_store_writer_put(w, &(fc_store_image){.id = image->id,
-                                                    .name = c->text + image->name,
-                                                    .width = job->width,
-                                                    .height = job->height,
-                                                    .encoded = job->bytes,
-                                                    .bytes = job->count,
-                                                    .hash = job->hash,
-                                                    .captions = job->captions,
-                                                    .caption = job->caption,
-                                                    .regions = job->regions,
-                                                    .region = job->region}));
+    fci_counts counts;
+    if (recipe->export != NULL) {
+        FC_TRY(fci_blocks_counts(recipe, plan, &counts));
+    } else {
+        FC_TRY(fci_prepare_store(recipe, plan, t, watch, &counts));
+    }
+    fci_counts_log(&counts);
+    if (recipe->export == NULL) {
+        fc_log_info("categories: %lld with %d prompts each", (long long)plan->categories,
+                    recipe->prompts.count);
+        fc_log_info("written: %s", recipe->output);
+    } else {
+        fc_log_info("written: %lld shards in %s; captions come back as JSON lines {\"key\": , "
+                    "\"caption\": }: region_captions=FILE.jsonl export_crops=none",
+                    (long long)fci_block_count(plan), recipe->export);
+    }
+    fci_prepare_remove_work(recipe);
     return FC_OK;
 }
 
-/* Pictures in windows: threads work on those of a window, then they are appended in order. */
-static fc_status write_pictures(fc_store_writer *w, const fci_recipe *recipe, const fci_coco *c,
-                                const fc_tokenizer *t, const fc_prepare_watch *watch, totals *sum)
+static fc_status run_recipe(const fci_recipe *recipe, const fc_prepare_watch *watch)
 {
-    int64_t window = 8 * (int64_t)omp_get_max_threads();
-    fci_picture_job *jobs = fc_alloc((size_t)window, sizeof *jobs);
+    fci_plan plan = {.fd = -1};
+    fc_tokenizer *t = NULL;
     fc_status status = FC_OK;
-    for (int64_t first = 0; first < c->images && status == FC_OK; first += window) {
-        int count = (int)(c->images - first < window ? c->images - first : window);
-#pragma omp parallel for schedule(dynamic, 1)
-        for (int i = 0; i < count; i++) {
-            jobs[i] = (fci_picture_job){.image = first + i};
-            fci_picture_job_run(&jobs[i], recipe, c, t);
-        }
-        for (int i = 0; i < count; i++) {
-            if (status != FC_OK) {
-                /* only to be freed */
-            } else if (jobs[i].status != FC_OK) {
-                status = FC_FAIL(jobs[i].status, "%s", jobs[i].message);
-            } else if (jobs[i].fate != FCI_PICTURE_FINE) {
-                status = count_bad(sum, &jobs[i], recipe, c->images);
-            } else {
-                status = append(w, &jobs[i], c);
-                count_job(sum, &jobs[i]);
-            }
-            fci_picture_job_free(&jobs[i]);
-        }
-        if (watch != NULL && watch->step != NULL) {
-            watch->step(watch->ctx, first + count, c->images);
-        }
+    if (has_text(recipe)) {
+        status = fc_tokenizer_create(&t, recipe->vocabulary);
     }
-    fc_free(&jobs);
-    return status;
-}
-
-static fc_status write_category(fc_store_writer *w, const fci_recipe *recipe, const fci_coco *c,
-                                const fc_tokenizer *t, int64_t k)
-{
-    int prompts = recipe->prompts.count, length = recipe->context_length;
-    const char *name = c->text + c->category[k].name;
-    fc_store_caption *prompt = fc_alloc((size_t)prompts, sizeof *prompt);
-    int32_t *ids = fc_alloc((size_t)prompts * (size_t)length, sizeof *ids);
-    for (int i = 0; i < prompts; i++) {
-        char *sentence = fc_prompt_sentence(&recipe->prompts, i, name);
-        prompt[i].tokens = ids + (size_t)i * (size_t)length;
-        prompt[i].count = fc_tokenize(t, sentence, length, ids + (size_t)i * (size_t)length, NULL);
-        fc_free(&sentence);
+    FC_TRY_GOTO(status, agree(watch, status), done);
+    if (watch->rank == 0) {
+        status = make_plan(recipe, &plan);
     }
-    fc_status status = fc_store_writer_category(w, name, c->category[k].isthing, prompts, prompt);
-    fc_free(&prompt);
-    fc_free(&ids);
-    return status;
-}
-
-static void summarise(const fci_recipe *recipe, const fci_coco *c, const totals *s)
-{
-    typedef long long ll;
-    fc_log_info("pictures: %lld listed, %lld written (%lld without a caption); dropped: %lld "
-                "missing, %lld damaged, %lld of "
-                "another size than annotated",
-                (ll)c->images, (ll)s->written, (ll)s->without_captions,
-                (ll)s->fate[FCI_PICTURE_MISSING], (ll)s->fate[FCI_PICTURE_DAMAGED],
-                (ll)s->fate[FCI_PICTURE_OTHER_SIZE]);
-    fc_log_info("captions: %lld written; %lld for pictures not listed; %lld texts cut to %d tokens",
-                (ll)s->captions, (ll)c->captions_elsewhere, (ll)s->captions_cut,
-                recipe->context_length);
-    fc_log_info("regions: %lld written, %lld of them captioned, %lld cut at the border; dropped: "
-                "%lld crowds, %lld empty, "
-                "%lld outside their picture, %lld of pictures not listed",
-                (ll)s->regions, (ll)s->with_caption, (ll)s->cut, (ll)c->crowd, (ll)s->empty,
-                (ll)s->outside, (ll)c->regions_elsewhere);
-    if (c->region_captions > 0) {
-        fc_log_info("region captions: %lld read, %lld of them for no known box",
-                    (ll)c->region_captions, (ll)c->region_captions_unused);
+    FC_TRY_GOTO(status, agree(watch, status), done);
+    if (watch->rank != 0) {
+        status = fci_prepare_open_plan(recipe, &plan);
     }
-    fc_log_info("categories: %lld with %d prompts each", (ll)c->categories, recipe->prompts.count);
-    fc_log_info("written: %s", recipe->output);
-}
-
-static fc_status write_store(const fci_recipe *recipe, const fci_coco *c, const fc_tokenizer *t,
-                             const fc_prepare_watch *watch)
-{
-    char *source = fc_format("coco: %s", recipe->images);
-    fc_store_options options = {.context_length = recipe->context_length,
-                                .vocab_size = t == NULL ? 49408 : fc_tokenizer_vocab_size(t),
-                                .tokenizer = "clip-bpe",
-                                .source = source,
-                                .codec = recipe->codec,
-                                .crops = recipe->crops,
-                                .crop_size = recipe->crop_size,
-                                .crop_scale = recipe->crop_scale,
-                                .crop_codec = recipe->crop_codec,
-                                .text = recipe->text,
-                                .names = true,
-                                .scores = c->has_scores};
-    fc_store_writer *w = NULL;
-    totals sum = {0};
-    fc_status status;
-    FC_TRY_GOTO(status, fc_store_writer_create(&w, recipe->output, &options), done);
-    FC_TRY_GOTO(status, write_pictures(w, recipe, c, t, watch, &sum), done);
-    for (int64_t k = 0; k < c->categories; k++) {
-        FC_TRY_GOTO(status, write_category(w, recipe, c, t, k), done);
+    if (status == FC_OK) {
+        status = fci_blocks_run(recipe, &plan, t, watch);
     }
-    FC_TRY_GOTO(status, fc_store_writer_finish(w), done);
-    summarise(recipe, c, &sum);
+    if (status != FC_OK && status != FC_INTERRUPTED && watch->ranks > 1) {
+        fc_fatal(status); /* the others are hours from where they would hear of it */
+    }
+    FC_TRY_GOTO(status, agree(watch, status), done);
+    if (watch->rank == 0) {
+        status = finish(recipe, &plan, t, watch);
+    }
+    FC_TRY_GOTO(status, agree(watch, status), done);
 done:
-    fc_store_writer_destroy(&w);
-    fc_free(&source);
+    if (watch->rank == 0 && status != FC_OK && plan.path != NULL) {
+        tidy(recipe, &plan);
+    }
+    fci_plan_close(&plan);
+    fc_tokenizer_destroy(&t);
     return status;
 }
 
-static fc_status prepare_coco(const fc_yaml *yaml, const fc_prepare_watch *watch)
+static fc_status prepare_pictures(const fc_yaml *yaml, const fc_prepare_watch *watch)
 {
     fci_recipe recipe;
-    fci_coco coco = {0};
-    fc_tokenizer *t = NULL;
-    FC_TRY(fci_recipe_read(&recipe, yaml));
-    fc_status status;
-    FC_TRY_GOTO(status, fc_yaml_check_unknown(yaml, NULL), done);
-    FC_TRY_GOTO(status, fci_file_make_folder(recipe.output), done);
-    bool boxes = recipe.instances != NULL || recipe.panoptic != NULL;
-    if (recipe.captions != NULL || recipe.region_captions != NULL ||
-        (boxes && recipe.prompts.count > 0)) {
-        FC_TRY_GOTO(status, fc_tokenizer_create(&t, recipe.vocabulary), done);
+    fc_status status = fci_recipe_read(&recipe, yaml);
+    bool read = status == FC_OK;
+    if (read) {
+        status = fc_yaml_check_unknown(yaml, NULL);
     }
-    fci_coco_files files = {recipe.captions, recipe.instances, recipe.panoptic,
-                            recipe.region_captions};
-    FC_TRY_GOTO(status, fci_coco_read(&coco, &files), done);
-    if (coco.images == 0) {
-        const char *first = recipe.captions != NULL    ? recipe.captions
-                            : recipe.instances != NULL ? recipe.instances
-                                                       : recipe.panoptic;
-        status = FC_FAIL(FC_DATA, "%s lists no pictures: its \"images\" are missing or empty",
-                         first != NULL ? first : "the recipe");
-        goto done;
+    status = agree(watch, status);
+    if (status == FC_OK) {
+        status = run_recipe(&recipe, watch);
     }
-    FC_TRY_GOTO(status, write_store(&recipe, &coco, t, watch), done);
-done:
-    fci_coco_free(&coco);
-    fc_tokenizer_destroy(&t);
-    fci_recipe_free(&recipe);
+    if (read) {
+        fci_recipe_free(&recipe);
+    }
     return status;
 }
 
@@ -239,16 +149,16 @@ static fc_status prepare_synthetic(const fc_yaml *yaml)
 
 fc_status fc_prepare(const fc_yaml *recipe, const fc_prepare_watch *watch)
 {
-    static const char *const sources[] = {"coco", "synthetic", NULL};
+    static const fc_prepare_watch alone;
     const fc_yaml *source = fc_yaml_get(recipe, "source");
-    int which = 0;
-    if (fc_log_rank() != 0) {
-        return FC_OK;
-    }
+    watch = watch == NULL ? &alone : watch;
     if (source == NULL) {
-        return fc_yaml_error(recipe, "the key source (coco or synthetic) is missing");
+        return fc_yaml_error(recipe, "the key source (coco, folder, shards, retrieval, karpathy or "
+                                     "synthetic) is missing");
     }
-    FC_TRY(fc_yaml_choice(source, sources, &which));
-    FC_TRY(which == 0 ? prepare_coco(recipe, watch) : prepare_synthetic(recipe));
-    return FC_OK;
+    const char *word = fc_yaml_type(source) == FC_YAML_SCALAR ? fc_yaml_text(source) : NULL;
+    if (word != NULL && strcmp(word, "synthetic") == 0) {
+        return agree(watch, watch->rank == 0 ? prepare_synthetic(recipe) : FC_OK);
+    }
+    return prepare_pictures(recipe, watch);
 }

@@ -1,5 +1,6 @@
 /* The work on one picture: from its file to what the store keeps of it. */
 #include "core/memory.h"
+#include "data/exif.h"
 #include "data/file.h"
 #include "data/prepare_parts.h"
 
@@ -43,87 +44,143 @@ void fci_segment_boxes(const fc_picture *mask, int count, const int64_t *segment
     }
 }
 
-/* FC_FAIL's message becomes the job's; the caller returns. */
-static void drop(fci_picture_job *job, fci_picture_fate fate, fc_status status, const char *path)
+void fci_job_drop(fci_picture_job *job, fci_count_name why)
 {
-    const char *why = fc_error_message();
-    bool named = strncmp(why, path, strlen(path)) == 0;
+    job->dropped = true;
+    job->counts = (fci_counts){0};
+    job->counts.of[why] = 1;
+    job->counts.of[FCI_COUNT_captions_with_picture] = job->plan->captions;
+    job->counts.of[FCI_COUNT_regions_with_picture] = job->plan->regions;
+}
+
+/* The failure that was met becomes the job's: a file that is missing or damaged drops the picture,
+ * anything else ends the run. */
+static void give_up(fci_picture_job *job, fci_count_name why, fc_status status, const char *path)
+{
+    const char *reason = fc_error_message();
+    bool named = strncmp(reason, path, strlen(path)) == 0;
     snprintf(job->message, sizeof job->message, "%s%s%s", named ? "" : path, named ? "" : ": ",
-             why);
+             reason);
     if (status == FC_NOINPUT || status == FC_DATA) {
-        job->fate = fate;
+        fci_job_drop(job, why);
     } else {
         job->status = status;
     }
 }
 
-static bool right_size(fci_picture_job *job, const fci_coco_image *image, const fc_picture *p,
-                       const char *path)
+static bool right_size(fci_picture_job *job, const fci_recipe *recipe)
 {
-    if (image->width == 0 || image->height == 0 ||
-        (p->width == image->width && p->height == image->height)) {
-        return true;
+    const fci_plan_image *plan = job->plan;
+    const fc_picture *p = &job->picture;
+    if (plan->width > 0 && plan->height > 0 &&
+        (p->width != plan->width || p->height != plan->height)) {
+        snprintf(job->message, sizeof job->message,
+                 "%s: %d x %d pixels, the annotations are for %d x %d", plan->name, p->width,
+                 p->height, plan->width, plan->height);
+        fci_job_drop(job, FCI_COUNT_pictures_other_size);
+        return false;
     }
-    job->fate = FCI_PICTURE_OTHER_SIZE;
-    snprintf(job->message, sizeof job->message,
-             "%s: %d x %d pixels, the annotations are for %d x %d", path, p->width, p->height,
-             image->width, image->height);
-    return false;
+    int fault = fci_size_fault(&recipe->filter, p->width, p->height);
+    if (fault >= 0) {
+        fci_job_drop(job, (fci_count_name)fault);
+    }
+    return fault < 0;
 }
 
-/* The boxes of stuff come from the mask. Regions' boxes are copied to boxes (regions, 4) either
- * way. */
-static bool find_boxes(fci_picture_job *job, const fci_recipe *recipe, const fci_coco *c,
-                       const fc_picture *picture, double (*boxes)[4])
+/* The boxes of stuff come from the mask. */
+static void take_segments(const fci_plan_image *plan, const fc_picture *mask, double (*boxes)[4])
 {
-    const fci_coco_image *image = &c->image[job->image];
-    const fci_coco_region *region = c->region + c->region_of[job->image];
-    int64_t n = c->region_of[job->image + 1] - c->region_of[job->image];
-    int stuff = 0;
-    for (int64_t i = 0; i < n; i++) {
-        memcpy(boxes[i], region[i].box, sizeof boxes[i]);
-        stuff += region[i].segment >= 0;
+    int n = plan->regions;
+    int64_t *segment = fc_alloc((size_t)n, sizeof *segment);
+    double(*found)[4] = fc_alloc((size_t)n, sizeof *found);
+    for (int i = 0; i < n; i++) {
+        segment[i] = plan->region[i].segment;
     }
-    if (stuff == 0 || image->mask == FCI_COCO_NO_TEXT) {
+    fci_segment_boxes(mask, n, segment, found);
+    for (int i = 0; i < n; i++) {
+        if (segment[i] >= 0) {
+            memcpy(boxes[i], found[i], sizeof boxes[i]);
+        }
+    }
+    fc_free(&segment);
+    fc_free(&found);
+}
+
+static bool find_boxes(fci_picture_job *job, const fci_recipe *recipe, double (*boxes)[4])
+{
+    const fci_plan_image *plan = job->plan;
+    int stuff = 0;
+    for (int i = 0; i < plan->regions; i++) {
+        memcpy(boxes[i], plan->region[i].box, sizeof boxes[i]);
+        stuff += plan->region[i].segment >= 0;
+    }
+    if (stuff == 0 || plan->mask == NULL) {
         return true;
     }
-    char *path = fc_format("%s/%s", recipe->masks, c->text + image->mask);
+    char *path = fc_format("%s/%s", recipe->masks, plan->mask);
     fc_picture mask = {0};
     fc_status status = fc_picture_load(&mask, path);
     if (status != FC_OK) {
-        drop(job, status == FC_NOINPUT ? FCI_PICTURE_MISSING : FCI_PICTURE_DAMAGED, status, path);
-    } else if (mask.width != picture->width || mask.height != picture->height) {
-        job->fate = FCI_PICTURE_OTHER_SIZE;
+        give_up(job, status == FC_NOINPUT ? FCI_COUNT_pictures_missing : FCI_COUNT_pictures_damaged,
+                status, path);
+    } else if (mask.width != job->picture.width || mask.height != job->picture.height) {
         snprintf(job->message, sizeof job->message,
                  "%s: a mask of %d x %d for a picture of %d x %d", path, mask.width, mask.height,
-                 picture->width, picture->height);
+                 job->picture.width, job->picture.height);
+        fci_job_drop(job, FCI_COUNT_pictures_other_size);
     } else {
-        int64_t *segment = fc_alloc((size_t)n, sizeof *segment);
-        double(*found)[4] = fc_alloc((size_t)n, sizeof *found);
-        for (int64_t i = 0; i < n; i++) {
-            segment[i] = region[i].segment;
-        }
-        fci_segment_boxes(&mask, (int)n, segment, found);
-        for (int64_t i = 0; i < n; i++) {
-            if (segment[i] >= 0) {
-                memcpy(boxes[i], found[i], sizeof boxes[i]);
-            }
-        }
-        fc_free(&segment);
-        fc_free(&found);
+        take_segments(plan, &mask, boxes);
     }
     fc_picture_free(&mask);
     fc_free(&path);
-    return job->status == FC_OK && job->fate == FCI_PICTURE_FINE;
+    return job->status == FC_OK && !job->dropped;
 }
 
-/* x y width height -> x0 y0 x1 y1 inside the picture; false (and counted) where nothing is left. */
-static bool place_box(fci_picture_job *job, const double box[4], int width, int height,
-                      float out[4])
+/* The picture's file; of a shard its part, which must be all there. */
+static fc_status read_source(const fci_plan_image *plan, uint8_t **bytes, size_t *count)
 {
+    FC_TRY(fci_file_read_part(plan->file, plan->offset, plan->bytes, bytes, count));
+    if (plan->bytes >= 0 && (int64_t)*count < plan->bytes) {
+        return FC_FAIL(FC_DATA, "%s ends in the middle of %s", plan->file, plan->name);
+    }
+    return FC_OK;
+}
+
+bool fci_job_load(fci_picture_job *job, const fci_recipe *recipe, double (*boxes)[4],
+                  uint8_t **source, size_t *count, fc_codec *codec)
+{
+    const char *path = job->plan->bytes < 0 ? job->plan->file : job->plan->name;
+    *source = NULL;
+    fc_status status = read_source(job->plan, source, count);
+    if (status != FC_OK) {
+        give_up(job, status == FC_NOINPUT ? FCI_COUNT_pictures_missing : FCI_COUNT_pictures_damaged,
+                status, path);
+        return false;
+    }
+    fc_content_hash(*source, *count, job->hash);
+    status = fc_codec_sniff(*source, *count, codec);
+    if (status == FC_OK) {
+        status = fc_picture_decode(&job->picture, *codec, *source, *count);
+    }
+    if (status != FC_OK) {
+        give_up(job, FCI_COUNT_pictures_damaged, status, path);
+        return false;
+    }
+    bool turned = *codec == FC_CODEC_JPEG && fci_exif_orientation(*source, *count) != 1;
+    job->counts.of[FCI_COUNT_pictures_rotated] = turned;
+    return right_size(job, recipe) && find_boxes(job, recipe, boxes);
+}
+
+bool fci_job_place_box(fci_picture_job *job, const double box[4], float out[4])
+{
+    int width = job->picture.width, height = job->picture.height;
     double x0 = box[0], y0 = box[1], x1 = box[0] + box[2], y1 = box[1] + box[3];
-    if (!(x1 > x0 && y1 > y0) || !isfinite(x1 - x0) || !isfinite(y1 - y0)) {
-        job->empty_boxes++;
+    if (!isfinite(x0) || !isfinite(y0) || !isfinite(x1) || !isfinite(y1)) {
+        job->counts.of[FCI_COUNT_regions_not_finite]++;
+        return false;
+    }
+    if (!(x1 > x0 && y1 > y0)) {
+        job->counts.of[FCI_COUNT_regions_empty]++;
         return false;
     }
     double spill = fmax(fmax(-x0, -y0), fmax(x1 - width, y1 - height));
@@ -132,10 +189,10 @@ static bool place_box(fci_picture_job *job, const double box[4], int width, int 
     out[2] = (float)fmin(fmax(x1, 0), width);
     out[3] = (float)fmin(fmax(y1, 0), height);
     if (!(out[2] > out[0] && out[3] > out[1])) {
-        job->boxes_outside++;
+        job->counts.of[FCI_COUNT_regions_outside]++;
         return false;
     }
-    job->boxes_cut += spill > 0.5; /* less is rounding in the annotations */
+    job->counts.of[FCI_COUNT_regions_cut] += spill > 0.5; /* less is rounding in the annotations */
     return true;
 }
 
@@ -159,31 +216,31 @@ static void tokenize(fci_picture_job *job, const fci_recipe *recipe, const fc_to
     out->count = fc_tokenize(t, text, recipe->context_length, *next, &cut);
     out->text = recipe->text ? text : NULL;
     *next += out->count;
-    job->captions_cut += cut;
+    job->counts.of[FCI_COUNT_texts_cut] += cut;
 }
 
-static fc_status add_regions(fci_picture_job *job, const fci_recipe *recipe, const fci_coco *c,
-                             const fc_tokenizer *t, const fc_picture *p, const double (*boxes)[4],
-                             int32_t **next)
+static fc_status add_regions(fci_picture_job *job, const fci_recipe *recipe, const fc_tokenizer *t,
+                             const double (*boxes)[4], int32_t **next)
 {
-    const fci_coco_region *region = c->region + c->region_of[job->image];
-    int64_t n = c->region_of[job->image + 1] - c->region_of[job->image];
+    const fci_plan_image *plan = job->plan;
+    const fc_picture *p = &job->picture;
     fc_picture scratch = {.width = recipe->crop_size, .height = recipe->crop_size};
     fc_status status = FC_OK;
-    job->region = fc_alloc((size_t)n, sizeof *job->region);
+    job->region = fc_alloc((size_t)plan->regions, sizeof *job->region);
     if (recipe->crops) {
         scratch.rgb = fc_alloc((size_t)recipe->crop_size * (size_t)recipe->crop_size, 3);
     }
-    for (int64_t i = 0; i < n; i++) {
-        fc_store_region out = {.category = (int32_t)region[i].category, .score = region[i].score};
-        if (!place_box(job, boxes[i], p->width, p->height, out.box)) {
+    for (int i = 0; i < plan->regions; i++) {
+        const fci_plan_region *r = &plan->region[i];
+        fc_store_region out = {.category = (int32_t)r->category, .score = (float)r->score};
+        if (!fci_job_place_box(job, boxes[i], out.box)) {
             continue;
         }
         if (recipe->crops) {
             FC_TRY_GOTO(status, encode_crop(recipe, p, out.box, &scratch, &out), done);
         }
-        if (region[i].text != FCI_COCO_NO_TEXT) {
-            tokenize(job, recipe, t, c->text + region[i].text, &out.caption, next);
+        if (r->caption != NULL) {
+            tokenize(job, recipe, t, r->caption, &out.caption, next);
         } else if (recipe->text) {
             out.caption.text = "";
         }
@@ -200,9 +257,10 @@ done:
 }
 
 /* Sets what the store keeps; `bytes` is the source file and is kept or freed here. */
-static fc_status store_picture(fci_picture_job *job, const fci_recipe *recipe, const fc_picture *p,
-                               fc_codec codec, uint8_t **bytes, size_t count)
+static fc_status store_picture(fci_picture_job *job, const fci_recipe *recipe, fc_codec codec,
+                               uint8_t **bytes, size_t count)
 {
+    const fc_picture *p = &job->picture;
     job->width = p->width;
     job->height = p->height;
     if (recipe->size == FCI_SIZE_ORIGINAL) {
@@ -234,65 +292,46 @@ static fc_status store_picture(fci_picture_job *job, const fci_recipe *recipe, c
     return FC_OK;
 }
 
-static fc_status fill(fci_picture_job *job, const fci_recipe *recipe, const fci_coco *c,
-                      const fc_tokenizer *t, const fc_picture *p, const double (*boxes)[4])
+static fc_status fill(fci_picture_job *job, const fci_recipe *recipe, const fc_tokenizer *t,
+                      const double (*boxes)[4])
 {
-    int64_t captions = c->caption_of[job->image + 1] - c->caption_of[job->image];
-    int64_t regions = c->region_of[job->image + 1] - c->region_of[job->image];
-    job->tokens = fc_alloc((size_t)(captions + regions) * (size_t)recipe->context_length,
-                           sizeof *job->tokens);
-    job->caption = fc_alloc((size_t)captions, sizeof *job->caption);
+    const fci_plan_image *plan = job->plan;
+    size_t texts = (size_t)plan->captions + (size_t)plan->regions;
+    job->tokens = fc_alloc(texts * (size_t)recipe->context_length, sizeof *job->tokens);
+    job->caption = fc_alloc((size_t)plan->captions, sizeof *job->caption);
     int32_t *next = job->tokens;
-    for (int64_t i = 0; i < captions; i++) {
-        tokenize(job, recipe, t, c->text + c->caption[c->caption_of[job->image] + i].text,
-                 &job->caption[i], &next);
+    for (int i = 0; i < plan->captions; i++) {
+        tokenize(job, recipe, t, plan->caption[i], &job->caption[i], &next);
     }
-    job->captions = (int)captions;
-    FC_TRY(add_regions(job, recipe, c, t, p, boxes, &next));
+    job->captions = plan->captions;
+    FC_TRY(add_regions(job, recipe, t, boxes, &next));
     return FC_OK;
 }
 
-void fci_picture_job_run(fci_picture_job *job, const fci_recipe *recipe, const fci_coco *c,
-                         const fc_tokenizer *t)
+void fci_picture_job_run(fci_picture_job *job, const fci_recipe *recipe, const fc_tokenizer *t)
 {
-    const fci_coco_image *image = &c->image[job->image];
-    int64_t regions = c->region_of[job->image + 1] - c->region_of[job->image];
-    char *path = fc_format("%s/%s", recipe->images, c->text + image->name);
-    double(*boxes)[4] = fc_alloc((size_t)regions, sizeof *boxes);
-    uint8_t *bytes = NULL;
+    double(*boxes)[4] = fc_alloc((size_t)job->plan->regions, sizeof *boxes);
+    uint8_t *source = NULL;
     size_t count = 0;
     fc_codec codec = FC_CODEC_RAW;
-    fc_picture p = {0};
-    fc_status status = fci_file_read(path, &bytes, &count);
-    if (status != FC_OK) {
-        drop(job, FCI_PICTURE_MISSING, status, path);
-        goto done;
+    if (job->plan->captions < recipe->min_captions) {
+        fci_job_drop(job, FCI_COUNT_pictures_few_captions);
+    } else if (fci_job_load(job, recipe, boxes, &source, &count, &codec)) {
+        fc_status status = store_picture(job, recipe, codec, &source, count);
+        if (status == FC_OK) {
+            status = fill(job, recipe, t, (const double(*)[4])boxes);
+        }
+        if (status != FC_OK) {
+            job->status = status;
+            snprintf(job->message, sizeof job->message, "%s: %s", job->plan->name,
+                     fc_error_message());
+        } else if (job->regions < recipe->min_regions) {
+            fci_job_drop(job, FCI_COUNT_pictures_few_regions);
+        }
     }
-    fc_content_hash(bytes, count, job->hash);
-    status = fc_codec_sniff(bytes, count, &codec);
-    if (status == FC_OK) {
-        status = fc_picture_decode(&p, codec, bytes, count);
-    }
-    if (status != FC_OK) {
-        drop(job, FCI_PICTURE_DAMAGED, status, path);
-        goto done;
-    }
-    if (!right_size(job, image, &p, path) || !find_boxes(job, recipe, c, &p, boxes)) {
-        goto done;
-    }
-    status = store_picture(job, recipe, &p, codec, &bytes, count);
-    if (status == FC_OK) {
-        status = fill(job, recipe, c, t, &p, (const double(*)[4])boxes);
-    }
-    if (status != FC_OK) {
-        job->status = status;
-        snprintf(job->message, sizeof job->message, "%s: %s", path, fc_error_message());
-    }
-done:
-    fc_picture_free(&p);
-    fc_free(&bytes);
+    fc_picture_free(&job->picture);
+    fc_free(&source);
     fc_free(&boxes);
-    fc_free(&path);
 }
 
 void fci_picture_job_free(fci_picture_job *job)
@@ -304,4 +343,5 @@ void fci_picture_job_free(fci_picture_job *job)
     fc_free(&job->caption);
     fc_free(&job->tokens);
     fc_free(&job->bytes);
+    fc_free(&job->shard.data);
 }

@@ -7,7 +7,7 @@
 
 static const char vocabulary_name[] = "bpe_simple_vocab_16e6.txt.gz";
 
-static fc_status get_text(const fc_yaml *m, const char *key, const char **out)
+fc_status fci_recipe_text(const fc_yaml *m, const char *key, const char **out)
 {
     const fc_yaml *node = fc_yaml_get(m, key);
     *out = NULL;
@@ -21,7 +21,7 @@ static fc_status get_text(const fc_yaml *m, const char *key, const char **out)
     return FC_OK;
 }
 
-static fc_status get_int(const fc_yaml *m, const char *key, int64_t low, int64_t high, int *out)
+fc_status fci_recipe_int(const fc_yaml *m, const char *key, int64_t low, int64_t high, int *out)
 {
     const fc_yaml *node = fc_yaml_get(m, key);
     int64_t value = *out;
@@ -32,12 +32,40 @@ static fc_status get_int(const fc_yaml *m, const char *key, int64_t low, int64_t
     return FC_OK;
 }
 
-static fc_status get_real(const fc_yaml *m, const char *key, double low, double high, double *out)
+fc_status fci_recipe_real(const fc_yaml *m, const char *key, double low, double high, double *out)
 {
     const fc_yaml *node = fc_yaml_get(m, key);
     if (node != NULL) {
         FC_TRY(fc_yaml_real(node, low, high, out));
     }
+    return FC_OK;
+}
+
+fc_status fci_recipe_bool(const fc_yaml *m, const char *key, bool *out)
+{
+    const fc_yaml *node = fc_yaml_get(m, key);
+    if (node != NULL) {
+        FC_TRY(fc_yaml_bool(node, out));
+    }
+    return FC_OK;
+}
+
+fc_status fci_recipe_mapping(const fc_yaml *m, const char *key, const char *example,
+                             const fc_yaml **out, bool *none)
+{
+    const fc_yaml *node = fc_yaml_get(m, key);
+    const char *word =
+        node != NULL && fc_yaml_type(node) == FC_YAML_SCALAR ? fc_yaml_text(node) : NULL;
+    *out = NULL;
+    *none = node != NULL &&
+            (fc_yaml_type(node) == FC_YAML_NULL || (word != NULL && strcmp(word, "none") == 0));
+    if (node == NULL || *none) {
+        return FC_OK;
+    }
+    if (fc_yaml_type(node) != FC_YAML_MAPPING) {
+        return fc_yaml_error(node, "a mapping is wanted: %s", example);
+    }
+    *out = node;
     return FC_OK;
 }
 
@@ -53,74 +81,16 @@ static fc_status get_codec(const fc_yaml *m, fc_codec *out)
     return FC_OK;
 }
 
-static bool is_folder(const char *path)
+static fc_status read_picture(fci_recipe *r, const fc_yaml *recipe)
 {
-    struct stat about;
-    return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
-}
-
-/* A file or folder that a key names, below root; NULL where the key is absent. */
-static fc_status get_path(const fc_yaml *m, const char *key, const char *root, bool folder,
-                          char **out)
-{
-    const char *name;
-    FC_TRY(get_text(m, key, &name));
-    if (name == NULL) {
-        return FC_OK;
-    }
-    *out = root == NULL || name[0] == '/' ? fc_strdup(name) : fc_format("%s/%s", root, name);
-    if (folder ? !is_folder(*out) : !fc_path_is_file(*out)) {
-        return fc_yaml_fail(FC_NOINPUT, fc_yaml_get(m, key), "there is no %s %s",
-                            folder ? "folder" : "file", *out);
-    }
-    return FC_OK;
-}
-
-static fc_status want_mapping(const fc_yaml *node, const char *example)
-{
-    return fc_yaml_type(node) == FC_YAML_MAPPING
-               ? FC_OK
-               : fc_yaml_error(node, "a mapping is wanted: %s", example);
-}
-
-static fc_status read_inputs(fci_recipe *r, const fc_yaml *recipe)
-{
-    const char *root;
-    FC_TRY(get_text(recipe, "root", &root));
-    FC_TRY(get_path(recipe, "images", root, true, &r->images));
-    FC_TRY(get_path(recipe, "captions", root, false, &r->captions));
-    FC_TRY(get_path(recipe, "instances", root, false, &r->instances));
-    FC_TRY(get_path(recipe, "region_captions", root, false, &r->region_captions));
-    const fc_yaml *panoptic = fc_yaml_get(recipe, "panoptic");
-    if (panoptic != NULL && fc_yaml_type(panoptic) != FC_YAML_NULL) {
-        FC_TRY(want_mapping(panoptic, "{json: FILE, masks: FOLDER}"));
-        FC_TRY(get_path(panoptic, "json", root, false, &r->panoptic));
-        FC_TRY(get_path(panoptic, "masks", root, true, &r->masks));
-        if (r->panoptic == NULL || r->masks == NULL) {
-            return fc_yaml_error(panoptic, "both json and masks are needed");
-        }
-    }
-    if (r->images == NULL) {
-        return fc_yaml_error(recipe, "the key images (the folder of the pictures) is missing");
-    }
-    if (r->captions == NULL && r->instances == NULL && r->panoptic == NULL) {
-        return fc_yaml_error(
-            recipe, "one of captions, instances, panoptic must say which pictures there are");
-    }
-    if (r->region_captions != NULL && r->instances == NULL && r->panoptic == NULL) {
-        return fc_yaml_error(fc_yaml_get(recipe, "region_captions"),
-                             "these are captions of boxes, which instances or panoptic must give");
-    }
-    return FC_OK;
-}
-
-static fc_status read_picture(fci_recipe *r, const fc_yaml *node)
-{
+    const fc_yaml *node;
     static const char *const sizes[] = {"original", "squash", "longest", NULL};
+    bool none;
+    FC_TRY(fci_recipe_mapping(recipe, "picture", "{size: original, codec: jpeg, quality: 95}",
+                              &node, &none));
     if (node == NULL) {
         return FC_OK;
     }
-    FC_TRY(want_mapping(node, "{size: original, codec: jpeg, quality: 95}"));
     const fc_yaml *size = fc_yaml_get(node, "size");
     int rule = FCI_SIZE_ORIGINAL;
     if (size != NULL) {
@@ -134,47 +104,103 @@ static fc_status read_picture(fci_recipe *r, const fc_yaml *node)
     if (r->size == FCI_SIZE_ORIGINAL && pixels != NULL) {
         return fc_yaml_error(pixels, "pixels belongs to size: squash or longest");
     }
-    FC_TRY(get_int(node, "pixels", 1, 16384, &r->pixels));
+    FC_TRY(fci_recipe_int(node, "pixels", 1, 16384, &r->pixels));
     FC_TRY(get_codec(node, &r->codec));
-    FC_TRY(get_int(node, "quality", 1, 100, &r->quality));
+    FC_TRY(fci_recipe_int(node, "quality", 1, 100, &r->quality));
     return FC_OK;
 }
 
-static fc_status read_crops(fci_recipe *r, const fc_yaml *node)
+static fc_status read_crops(fci_recipe *r, const fc_yaml *recipe)
 {
+    const fc_yaml *node;
+    bool none;
+    FC_TRY(fci_recipe_mapping(recipe, "crops",
+                              "{size: 224, scale: 1.5, codec: jpeg, quality: 95}, or none", &node,
+                              &none));
+    r->crops = !none;
     if (node == NULL) {
         return FC_OK;
     }
-    const char *word = fc_yaml_type(node) == FC_YAML_SCALAR ? fc_yaml_text(node) : NULL;
-    if (fc_yaml_type(node) == FC_YAML_NULL || (word != NULL && strcmp(word, "none") == 0)) {
-        r->crops = false;
+    FC_TRY(fci_recipe_int(node, "size", 1, 4096, &r->crop_size));
+    FC_TRY(fci_recipe_real(node, "scale", 0.01, 100, &r->crop_scale));
+    FC_TRY(get_codec(node, &r->crop_codec));
+    FC_TRY(fci_recipe_int(node, "quality", 1, 100, &r->crop_quality));
+    return FC_OK;
+}
+
+static fc_status read_filter(fci_recipe *r, const fc_yaml *recipe)
+{
+    const fc_yaml *node;
+    bool none;
+    FC_TRY(fci_recipe_mapping(recipe, "filter", "{min_side: 200, max_aspect: 3}", &node, &none));
+    if (node != NULL) {
+        FC_TRY(fci_recipe_int(node, "min_side", 0, 1 << 28, &r->filter.min_side));
+        FC_TRY(fci_recipe_real(node, "max_aspect", 0, 1e9, &r->filter.max_aspect));
+        FC_TRY(fci_recipe_int(node, "min_captions", 0, 1 << 20, &r->min_captions));
+        FC_TRY(fci_recipe_int(node, "min_regions", 0, 1 << 20, &r->min_regions));
+    }
+    const fc_yaml *samples = fc_yaml_get(recipe, "samples");
+    const char *word =
+        samples != NULL && fc_yaml_type(samples) == FC_YAML_SCALAR ? fc_yaml_text(samples) : NULL;
+    if (samples != NULL && !(word != NULL && strcmp(word, "all") == 0)) {
+        FC_TRY(fc_yaml_int(samples, 1, INT64_MAX, &r->samples));
+    }
+    return FC_OK;
+}
+
+static fc_status read_proposals(fci_recipe *r, const fc_yaml *recipe)
+{
+    const fc_yaml *node;
+    bool none;
+    FC_TRY(fci_recipe_mapping(recipe, "proposals", "{min_score: 0.4, nms_iou: 0.6}, or none", &node,
+                              &none));
+    r->filter_regions = node != NULL || (r->detections != NULL && !none);
+    if (node == NULL) {
         return FC_OK;
     }
-    FC_TRY(want_mapping(node, "{size: 224, scale: 1.5, codec: jpeg, quality: 95}, or none"));
-    FC_TRY(get_int(node, "size", 1, 4096, &r->crop_size));
-    FC_TRY(get_real(node, "scale", 0.01, 100, &r->crop_scale));
-    FC_TRY(get_codec(node, &r->crop_codec));
-    FC_TRY(get_int(node, "quality", 1, 100, &r->crop_quality));
+    fci_proposals *p = &r->proposals;
+    FC_TRY(fci_recipe_real(node, "min_score", -1e30, 1e30, &p->min_score));
+    FC_TRY(fci_recipe_real(node, "nms_iou", 0, 1, &p->nms_iou));
+    FC_TRY(fci_recipe_real(node, "min_side", 0, 1e9, &p->min_side));
+    FC_TRY(fci_recipe_real(node, "max_side", 0, 1e9, &p->max_side));
+    FC_TRY(fci_recipe_int(node, "max_boxes", 0, 1 << 20, &p->max_boxes));
+    return FC_OK;
+}
+
+static fc_status read_export(fci_recipe *r, const fc_yaml *recipe)
+{
+    const fc_yaml *node;
+    bool none;
+    FC_TRY(fci_recipe_mapping(recipe, "export_crops", "{output: FOLDER}", &node, &none));
+    if (node == NULL) {
+        return FC_OK;
+    }
+    const char *folder;
+    FC_TRY(fci_recipe_text(node, "output", &folder));
+    if (folder == NULL) {
+        return fc_yaml_error(node, "the key output (the folder for the shards) is missing");
+    }
+    r->export = fc_strdup(folder);
+    FC_TRY(fci_recipe_real(node, "scale", 0.01, 100, &r->export_scale));
+    FC_TRY(fci_recipe_int(node, "size", 0, 4096, &r->export_size));
+    FC_TRY(fci_recipe_int(node, "quality", 1, 100, &r->export_quality));
     return FC_OK;
 }
 
 static fc_status read_text(fci_recipe *r, const fc_yaml *recipe)
 {
     const char *word;
-    FC_TRY(get_int(recipe, "context_length", 2, 4096, &r->context_length));
-    FC_TRY(get_text(recipe, "prompts", &word));
+    FC_TRY(fci_recipe_int(recipe, "context_length", 2, 4096, &r->context_length));
+    FC_TRY(fci_recipe_text(recipe, "prompts", &word));
     char *shipped =
         word != NULL ? fc_path_find(word) : NULL; /* a file of ours works from any folder */
     fc_status status = fc_prompts_read(&r->prompts, shipped != NULL ? shipped
                                                     : word != NULL  ? word
                                                                     : "ensemble");
-    fc_free(&shipped);
+    r->prompts_file = shipped;
     FC_TRY(status);
-    const fc_yaml *text = fc_yaml_get(recipe, "text");
-    if (text != NULL) {
-        FC_TRY(fc_yaml_bool(text, &r->text));
-    }
-    FC_TRY(get_text(recipe, "vocabulary", &word));
+    FC_TRY(fci_recipe_bool(recipe, "text", &r->text));
+    FC_TRY(fci_recipe_text(recipe, "vocabulary", &word));
     if (word != NULL) {
         r->vocabulary = fc_strdup(word);
         return FC_OK;
@@ -185,20 +211,72 @@ static fc_status read_text(fci_recipe *r, const fc_yaml *recipe)
     return FC_OK;
 }
 
-static fc_status read_all(fci_recipe *r, const fc_yaml *recipe)
+static fc_status read_keys(fci_recipe *r, const fc_yaml *recipe)
 {
+    static const char *const keep_or_drop[] = {"keep", "drop", NULL};
     const char *output;
-    FC_TRY(get_text(recipe, "output", &output));
+    FC_TRY(fci_recipe_text(recipe, "output", &output));
     if (output == NULL) {
         return fc_yaml_error(recipe, "the key output (the store to write) is missing");
     }
     r->output = fc_strdup(output);
-    FC_TRY(read_picture(r, fc_yaml_get(recipe, "picture")));
-    FC_TRY(read_crops(r, fc_yaml_get(recipe, "crops")));
-    FC_TRY(get_real(recipe, "max_bad_fraction", 0, 1, &r->max_bad_fraction));
+    FC_TRY(read_picture(r, recipe));
+    FC_TRY(read_crops(r, recipe));
+    FC_TRY(fci_recipe_real(recipe, "max_bad_fraction", 0, 1, &r->max_bad_fraction));
     FC_TRY(read_text(r, recipe));
-    FC_TRY(read_inputs(r, recipe));
+    FC_TRY(fci_recipe_read_inputs(r, recipe));
+    FC_TRY(read_filter(r, recipe));
+    FC_TRY(read_proposals(r, recipe));
+    FC_TRY(read_export(r, recipe));
+    const fc_yaml *duplicates = fc_yaml_get(recipe, "duplicates");
+    int drop = 0;
+    if (duplicates != NULL) {
+        FC_TRY(fc_yaml_choice(duplicates, keep_or_drop, &drop));
+    }
+    r->drop_duplicates = drop == 1;
+    FC_TRY(fci_recipe_bool(recipe, "drop_repeated_captions", &r->drop_repeated));
+    char *folder = r->export != NULL ? fc_strdup(r->export) : fc_strdup(r->output);
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/') {
+        folder[--n] = '\0';
+    }
+    r->work = fc_format("%s.work", folder);
+    fc_free(&folder);
     return FC_OK;
+}
+
+/* What the plan and the parts depend on: the recipe without max_bad_fraction, so that a run that
+ * met too many bad pictures goes on with a larger one, and the files it names by size and time. */
+static fc_status take_fingerprint(fci_recipe *r, const fc_yaml *recipe)
+{
+    fc_yaml *copy = NULL;
+    char *text = NULL;
+    fc_status status;
+    FC_TRY(fc_yaml_emit(recipe, &r->resolved));
+    FC_TRY_GOTO(status, fc_yaml_parse(&copy, r->resolved, strlen(r->resolved), "recipe"), done);
+    FC_TRY_GOTO(status, fc_yaml_override(copy, "max_bad_fraction=0"), done);
+    FC_TRY_GOTO(status, fc_yaml_emit(copy, &text), done);
+    fci_bytes all = {0};
+    fci_pack_text(&all, text);
+    const char *const files[] = {r->captions,        r->instances,  r->panoptic,
+                                 r->region_captions, r->detections, r->retrieval,
+                                 r->karpathy,        r->vocabulary, r->prompts_file};
+    int count = (int)(sizeof files / sizeof *files);
+    for (int i = 0; i < count + r->shard_count; i++) {
+        const char *file = i < count ? files[i] : r->shards[i - count];
+        struct stat about;
+        fci_pack_text(&all, file);
+        if (file != NULL && stat(file, &about) == 0) {
+            fci_pack_i64(&all, (int64_t)about.st_size);
+            fci_pack(&all, &about.st_mtim, sizeof about.st_mtim);
+        }
+    }
+    fc_content_hash(all.data, all.count, r->fingerprint);
+    fc_free(&all.data);
+done:
+    fc_yaml_destroy(&copy);
+    fc_free(&text);
+    return status;
 }
 
 fc_status fci_recipe_read(fci_recipe *out, const fc_yaml *recipe)
@@ -212,8 +290,19 @@ fc_status fci_recipe_read(fci_recipe *out, const fc_yaml *recipe)
                         .crop_size = 224,
                         .crop_scale = 1.5,
                         .text = true,
-                        .max_bad_fraction = 0.001};
-    fc_status status = read_all(out, recipe);
+                        .max_bad_fraction = 0.001,
+                        /* ours: the paper does not say (experiments/prepare/pipeline.yaml) */
+                        .proposals = {.min_score = 0.4,
+                                      .nms_iou = 0.6,
+                                      .min_side = 32,
+                                      .max_side = 0,
+                                      .max_boxes = 20},
+                        .export_scale = 1,
+                        .export_quality = 95};
+    fc_status status = read_keys(out, recipe);
+    if (status == FC_OK) {
+        status = take_fingerprint(out, recipe);
+    }
     if (status != FC_OK) {
         fci_recipe_free(out);
     }
@@ -223,13 +312,16 @@ fc_status fci_recipe_read(fci_recipe *out, const fc_yaml *recipe)
 
 void fci_recipe_free(fci_recipe *r)
 {
-    fc_free(&r->output);
-    fc_free(&r->images);
-    fc_free(&r->captions);
-    fc_free(&r->instances);
-    fc_free(&r->panoptic);
-    fc_free(&r->masks);
-    fc_free(&r->region_captions);
-    fc_free(&r->vocabulary);
+    char **texts[] = {&r->output,     &r->work,         &r->images,   &r->captions,
+                      &r->instances,  &r->panoptic,     &r->masks,    &r->region_captions,
+                      &r->detections, &r->retrieval,    &r->karpathy, &r->splits,
+                      &r->vocabulary, &r->prompts_file, &r->export,   &r->resolved};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        fc_free(texts[i]);
+    }
+    for (int i = 0; i < r->shard_count; i++) {
+        fc_free(&r->shards[i]);
+    }
+    fc_free(&r->shards);
     fc_prompts_free(&r->prompts);
 }

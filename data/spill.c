@@ -1,10 +1,10 @@
 #include "data/spill.h"
 
 #include "core/memory.h"
+#include "data/file.h"
 #include "data/pack.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,7 +28,8 @@ typedef struct run {
 struct fci_spill {
     char *folder;
     size_t memory;
-    int fd;          /* -1: everything is in memory so far */
+    FILE *file;      /* NULL: everything is in memory so far */
+    int fd;          /* of file */
     fci_bytes bytes; /* records of the run being collected */
     uint64_t *where; /* (records) where each begins in bytes */
     int64_t records, room, total, written;
@@ -46,7 +47,6 @@ void fci_spill_create(fci_spill **out, const char *folder, size_t memory)
     fci_spill *s = fc_alloc(1, sizeof *s);
     s->folder = fc_strdup(folder);
     s->memory = memory;
-    s->fd = -1;
     *out = s;
 }
 
@@ -57,8 +57,8 @@ void fci_spill_destroy(fci_spill **spill)
     if (s == NULL) {
         return;
     }
-    if (s->fd >= 0) {
-        close(s->fd);
+    if (s->file != NULL) {
+        fclose(s->file);
     }
     for (int i = 0; i < s->run_count; i++) {
         fc_free(&s->runs[i].buffer.data);
@@ -120,26 +120,12 @@ static fc_status write_all(fci_spill *s, const uint8_t *data, size_t bytes)
     return FC_OK;
 }
 
-static fc_status open_file(fci_spill *s)
-{
-    char *path = fc_format("%s/sort.XXXXXX", s->folder);
-    s->fd = mkostemp(path, O_CLOEXEC);
-    fc_status status = FC_OK;
-    if (s->fd < 0) {
-        status = FC_FAIL(FC_RUNTIME, "cannot create a temporary file in %s: %s", s->folder,
-                         strerror(errno));
-    } else {
-        unlink(path);
-    }
-    fc_free(&path);
-    return status;
-}
-
 /* What is in memory becomes a run of the file. */
 static fc_status write_run(fci_spill *s)
 {
-    if (s->fd < 0) {
-        FC_TRY(open_file(s));
+    if (s->file == NULL) {
+        FC_TRY(fci_file_temporary(s->folder, &s->file));
+        s->fd = fileno(s->file);
     }
     sort_memory(s);
     if (s->run_count == s->run_room) {
@@ -151,7 +137,7 @@ static fc_status write_run(fci_spill *s)
     fc_status status = FC_OK;
     for (int64_t i = 0; i < s->records && status == FC_OK; i++) {
         head h = head_at(s, s->where[i]);
-        fci_pack(&out, s->bytes.data + s->where[i], sizeof h + h.bytes);
+        fci_bytes_add(&out, s->bytes.data + s->where[i], sizeof h + h.bytes);
         if (out.count >= READ_AHEAD || i + 1 == s->records) {
             status = write_all(s, out.data, out.count);
             out.count = 0;
@@ -179,8 +165,8 @@ fc_status fci_spill_add(fci_spill *s, uint64_t high, uint64_t low, const void *d
     s->where[s->records++] = s->bytes.count;
     s->total++;
     head h = {{high, low}, bytes};
-    fci_pack(&s->bytes, &h, sizeof h);
-    fci_pack(&s->bytes, data, bytes);
+    fci_bytes_add(&s->bytes, &h, sizeof h);
+    fci_bytes_add(&s->bytes, data, bytes);
     return FC_OK;
 }
 

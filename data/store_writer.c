@@ -171,6 +171,9 @@ static fc_status write_head(fc_store_writer *w)
     if (o->source != NULL) {
         FC_TRY(fci_h5_set_string(file, w->partial, "source", o->source));
     }
+    if (o->recipe != NULL) {
+        FC_TRY(fci_h5_set_string(file, w->partial, "recipe", o->recipe));
+    }
     FC_TRY(fci_h5_set_int(file, w->partial, "crop_size", o->crops ? o->crop_size : 0));
     if (o->crop_scale > 0) {
         FC_TRY(fci_h5_set_real(file, w->partial, "crop_scale", o->crop_scale));
@@ -235,6 +238,7 @@ fc_status fc_store_writer_create(fc_store_writer **out, const char *path,
     fci_h5_unlock();
     w->options.tokenizer = NULL; /* borrowed: only while creating */
     w->options.source = NULL;
+    w->options.recipe = NULL;
     if (status != FC_OK) {
         fc_store_writer_destroy(&w);
         return status;
@@ -414,6 +418,26 @@ fc_status fc_store_writer_attribute(fc_store_writer *w, const char *name, int64_
     FC_ASSERT(!w->finished);
     fci_h5_lock();
     fc_status status = fci_h5_set_int(w->file, w->partial, name, value);
+    fci_h5_unlock();
+    return status;
+}
+
+static fc_status summary_locked(fc_store_writer *w, const char *name, int64_t value)
+{
+    bool made = fci_h5_exists(w->file, "/summary");
+    hid_t group = made ? H5Gopen2(w->file, "/summary", H5P_DEFAULT)
+                       : H5Gcreate2(w->file, "/summary", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    FC_H5(group, FC_RUNTIME, "%s:/summary cannot be created", w->partial);
+    fc_status status = fci_h5_set_int(group, w->partial, name, value);
+    H5Gclose(group);
+    return status;
+}
+
+fc_status fc_store_writer_summary(fc_store_writer *w, const char *name, int64_t value)
+{
+    FC_ASSERT(!w->finished);
+    fci_h5_lock();
+    fc_status status = summary_locked(w, name, value);
     fci_h5_unlock();
     return status;
 }

@@ -13,6 +13,7 @@ typedef struct fc_store_options {
     int context_length, vocab_size;
     const char *tokenizer; /* e.g. "clip-bpe" */
     const char *source;    /* free text */
+    const char *recipe;    /* YAML of how it was made; NULL: none */
     fc_codec codec;        /* of pictures */
     bool crops;            /* regions carry crops */
     int crop_size;
@@ -67,6 +68,8 @@ FC_NODISCARD fc_status fc_store_writer_category(fc_store_writer *w, const char *
 /** Extra attribute of the root group (kept as written). */
 FC_NODISCARD fc_status fc_store_writer_attribute(fc_store_writer *w, const char *name,
                                                  int64_t value);
+/** One count of how the store was made: an attribute of the group /summary. */
+FC_NODISCARD fc_status fc_store_writer_summary(fc_store_writer *w, const char *name, int64_t value);
 /** Flush, set complete=1, rename to the final path. */
 FC_NODISCARD fc_status fc_store_writer_finish(fc_store_writer *w);
 /** Without finish before it: removes the partial file. */

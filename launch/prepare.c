@@ -1,9 +1,12 @@
 #include "data/prepare.h"
 
+#include "core/log.h"
 #include "core/memory.h"
 #include "core/paths.h"
 #include "core/yaml.h"
+#include "launch/dist.h"
 #include "launch/progress.h"
+#include "launch/signals.h"
 #include "launch/verbs.h"
 
 #include <stdio.h>
@@ -39,16 +42,32 @@ static const char help[] =
     "  text: true                        keep the sentences beside the tokens\n"
     "  max_bad_fraction: 0.001           share of the pictures that may be missing or damaged\n";
 
-static void step(void *ctx, int64_t done, int64_t total)
+/* A line a stage. */
+typedef struct stages {
+    fc_progress progress;
+    const char *what;
+} stages;
+
+static void step(void *ctx, const char *what, int64_t done, int64_t total)
 {
-    fc_progress *p = ctx;
-    if (p->total == 0) {
-        fc_progress_begin(p, "prepare", 0, total, 0);
+    stages *s = ctx;
+    if (fc_log_rank() != 0) {
+        return;
     }
-    fc_progress_step(p, done, NULL);
+    if (s->what == NULL || strcmp(s->what, what) != 0) {
+        fc_progress_end(&s->progress);
+        fc_progress_begin(&s->progress, what, done, total, 0);
+        s->what = what;
+    }
+    fc_progress_step(&s->progress, done, NULL);
     if (done == total) {
-        fc_progress_end(p);
+        fc_progress_end(&s->progress);
     }
+}
+
+static bool stop(void)
+{
+    return fc_signals_pending() != 0;
 }
 
 fc_status fc_verb_prepare(int argc, char **argv)
@@ -58,23 +77,29 @@ fc_status fc_verb_prepare(int argc, char **argv)
                        "prepare needs a recipe: fineclip prepare RECIPE.yaml [key=value ...]");
     }
     if (strcmp(argv[1], "--help") == 0) {
-        fputs(help, stdout);
+        if (fc_log_rank() == 0) {
+            fputs(help, stdout);
+        }
         return FC_OK;
     }
     fc_yaml *recipe = NULL;
     fc_status status;
-    fc_progress progress = {0};
+    stages s = {.what = NULL};
     char *file = fc_path_find(argv[1]); /* shipped recipes work from any folder */
     FC_TRY_GOTO(status, fc_yaml_load(&recipe, file == NULL ? argv[1] : file), done);
     for (int i = 2; i < argc; i++) {
         FC_TRY_GOTO(status, fc_yaml_override(recipe, argv[i]), done);
     }
-    fc_prepare_watch watch = {step, &progress};
+    FC_TRY_GOTO(status, fc_signals_install(), done);
+    fc_prepare_watch watch = {.rank = fc_log_rank(),
+                              .ranks = fc_log_size(),
+                              .agree = fc_dist_agree,
+                              .stop = stop,
+                              .step = step,
+                              .ctx = &s};
     FC_TRY_GOTO(status, fc_prepare(recipe, &watch), done);
 done:
-    if (progress.total > 0) {
-        fc_progress_end(&progress);
-    }
+    fc_progress_end(&s.progress);
     fc_yaml_destroy(&recipe);
     fc_free(&file);
     return status;

@@ -91,7 +91,7 @@ crops: {{size: 8, scale: 1.5, codec: raw}}
 
 said = run("recipe.yaml")
 assert "pictures: 2 listed, 2 written" in said and "1 crowds, 1 empty, 1 outside" in said, said
-assert "2 read, 1 of them for no known box" in said and "1 texts cut to 77 tokens" in said, said
+assert "2 read; dropped: 1 of no known box" in said and "texts: 1 cut at the context length" in said, said
 with h5py.File("out/store.h5") as f:
     assert f.attrs["format"] in ("fineclip-store", b"fineclip-store") and f.attrs["version"] == 1
     assert f.attrs["complete"] == 1 and f.attrs["context_length"] == 77 and f.attrs["vocab_size"] == 49408
