@@ -1,53 +1,12 @@
-/* The second half of making a plan: annotations find their pictures, sentences their regions, and
- * everything is written in the order of the pictures. */
+/* The second step of making a plan: annotations find their pictures, and samples are chosen. */
 #include "core/memory.h"
-#include "core/replace.h"
 #include "data/file.h"
 #include "data/picture.h"
 #include "data/plan_build_parts.h"
-#include "data/plan_file.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { WRITE_AHEAD = 1 << 20 };
-
-/* ---- files of records: u64 bytes, then the record ---- */
-
-static fc_status trouble(const fci_plan_builder *b)
-{
-    return FC_FAIL(FC_RUNTIME, "trouble with a temporary file in %s: %s", b->options.folder,
-                   errno != 0 ? strerror(errno) : "it is too short");
-}
-
-static fc_status next_record(const fci_plan_builder *b, FILE *file, fci_bytes *out)
-{
-    uint64_t bytes;
-    errno = 0;
-    if (fread(&bytes, sizeof bytes, 1, file) != 1) {
-        return trouble(b);
-    }
-    out->count = 0;
-    fci_bytes_reserve(out, bytes);
-    out->count = bytes;
-    return fread(out->data, 1, bytes, file) == bytes ? FC_OK : trouble(b);
-}
-
-static fc_status put_record(const fci_plan_builder *b, FILE *file, const fci_bytes *record)
-{
-    uint64_t bytes = record->count;
-    errno = 0;
-    bool whole = fwrite(&bytes, sizeof bytes, 1, file) == 1 &&
-                 fwrite(record->data, 1, record->count, file) == record->count;
-    return whole ? FC_OK : trouble(b);
-}
-
-static fc_status rewind_file(const fci_plan_builder *b, FILE *file)
-{
-    errno = 0;
-    return fflush(file) == 0 && fseeko(file, 0, SEEK_SET) == 0 ? FC_OK : trouble(b);
-}
 
 /* ---- annotations find their pictures ---- */
 
@@ -72,22 +31,12 @@ static void count_elsewhere(fci_plan_builder *b, const fci_record *r)
     b->counts.of[FCI_COUNT_regions_elsewhere] += kind == FCI_REGION;
 }
 
-static bool same_key(const fci_record *r, const uint64_t key[2])
-{
-    return r != NULL && r->key[0] == key[0] && r->key[1] == key[1];
-}
-
-static bool key_before(const fci_record *r, const uint64_t key[2])
-{
-    return r != NULL && (r->key[0] < key[0] || (r->key[0] == key[0] && r->key[1] < key[1]));
-}
-
 /* Step over the picture with its key; *twice: another one follows that has the same. */
 static fc_status next_picture(fci_spill *pictures, const fci_record **p, bool *twice)
 {
     uint64_t key[2] = {(*p)->key[0], (*p)->key[1]};
     FC_TRY(fci_spill_next(pictures, p));
-    *twice = same_key(*p, key);
+    *twice = fci_same_key(*p, key);
     return FC_OK;
 }
 
@@ -102,7 +51,7 @@ static fc_status join(fci_plan_builder *b, fci_spill *pictures, fci_spill *annot
     FC_TRY(fci_spill_next(pictures, &p));
     FC_TRY(fci_spill_next(annotations, &a));
     while (p != NULL || a != NULL) {
-        if (position >= 0 && same_key(a, key)) {
+        if (position >= 0 && fci_same_key(a, key)) {
             uint64_t sequence;
             if (twice) {
                 return occurs_twice(p, what);
@@ -110,7 +59,7 @@ static fc_status join(fci_plan_builder *b, fci_spill *pictures, fci_spill *annot
             memcpy(&sequence, a->data, sizeof sequence);
             FC_TRY(fci_spill_add(b->by_position, (uint64_t)position, sequence, a->data, a->bytes));
             FC_TRY(fci_spill_next(annotations, &a));
-        } else if (p != NULL && (a == NULL || !(key_before(a, p->key)))) {
+        } else if (p != NULL && (a == NULL || !(fci_key_before(a, p->key)))) {
             key[0] = p->key[0];
             key[1] = p->key[1];
             memcpy(&position, p->data, sizeof position);
@@ -137,9 +86,9 @@ static fc_status index_pictures(fci_plan_builder *b, fci_spill *ids, fci_spill *
     fci_plan_image image = {0};
     fci_bytes record = {0}, payload = {0};
     fc_status status;
-    FC_TRY_GOTO(status, rewind_file(b, b->pictures), done);
+    FC_TRY_GOTO(status, fci_rewind_file(b, b->pictures), done);
     for (int64_t i = 0; i < b->images; i++) {
-        FC_TRY_GOTO(status, next_record(b, b->pictures, &record), done);
+        FC_TRY_GOTO(status, fci_next_record(b, b->pictures, &record), done);
         fci_unpack u = {record.data, record.count, false};
         FC_TRY_GOTO(status, fci_plan_image_unpack(&image, &u), done);
         payload.count = 0;
@@ -232,9 +181,9 @@ static fc_status find_last_sample(fci_plan_builder *b, uint64_t last[2])
     uint64_t key[2];
     fc_status status;
     fci_spill_create(&keys, b->options.folder, b->options.memory);
-    FC_TRY_GOTO(status, rewind_file(b, b->pictures), done);
+    FC_TRY_GOTO(status, fci_rewind_file(b, b->pictures), done);
     for (int64_t i = 0; i < b->images; i++) {
-        FC_TRY_GOTO(status, next_record(b, b->pictures, &record), done);
+        FC_TRY_GOTO(status, fci_next_record(b, b->pictures, &record), done);
         fci_unpack u = {record.data, record.count, false};
         FC_TRY_GOTO(status, fci_plan_image_unpack(&image, &u), done);
         if (eligible(b, &image)) {
@@ -268,17 +217,6 @@ static bool is_sample(const fci_plan_builder *b, fci_plan_image *image, const ui
 }
 
 /* ---- pictures with their annotations ---- */
-
-typedef struct gathering {
-    fci_plan_builder *b;
-    const fci_record *next; /* of by_position */
-    fci_bytes record, group;
-    fci_plan_image image;
-    FILE *drafts;           /* pictures with annotations, without sentences of regions */
-    fci_spill *region_keys; /* packed i64 draft, i64 region */
-    uint64_t last_sample[2];
-    int64_t drafted;
-} gathering;
 
 static int by_category_id(const void *a, const void *b)
 {
@@ -339,7 +277,7 @@ static void add_caption(fci_plan_image *image, const char *text)
     image->caption[image->captions++] = text;
 }
 
-static fc_status take_annotation(gathering *g, fci_unpack *u)
+static fc_status take_annotation(fci_gathering *g, fci_unpack *u)
 {
     fci_plan_image *image = &g->image;
     fci_unpack_i64(u);
@@ -365,10 +303,10 @@ static fc_status take_annotation(gathering *g, fci_unpack *u)
 }
 
 /* Picture i with everything that refers to it. */
-static fc_status gather(gathering *g, int64_t i)
+static fc_status gather(fci_gathering *g, int64_t i)
 {
     fci_plan_builder *b = g->b;
-    FC_TRY(next_record(b, b->pictures, &g->record));
+    FC_TRY(fci_next_record(b, b->pictures, &g->record));
     fci_unpack u = {g->record.data, g->record.count, false};
     FC_TRY(fci_plan_image_unpack(&g->image, &u));
     g->image.id = final_id(b, &g->image, i);
@@ -385,7 +323,7 @@ static fc_status gather(gathering *g, int64_t i)
     return FC_OK;
 }
 
-static fc_status draft(gathering *g)
+static fc_status draft(fci_gathering *g)
 {
     fci_plan_builder *b = g->b;
     fci_plan_image *image = &g->image;
@@ -408,16 +346,16 @@ static fc_status draft(gathering *g)
     }
     b->scratch.count = 0;
     fci_plan_image_pack(&b->scratch, image);
-    FC_TRY(put_record(b, g->drafts, &b->scratch));
+    FC_TRY(fci_put_record(b, g->drafts, &b->scratch));
     g->drafted++;
     return FC_OK;
 }
 
-static fc_status draft_all(gathering *g)
+static fc_status draft_all(fci_gathering *g)
 {
     fci_plan_builder *b = g->b;
     FC_TRY(find_last_sample(b, g->last_sample));
-    FC_TRY(rewind_file(b, b->pictures));
+    FC_TRY(fci_rewind_file(b, b->pictures));
     FC_TRY(fci_spill_next(b->by_position, &g->next));
     for (int64_t i = 0; i < b->images; i++) {
         FC_TRY(gather(g, i));
@@ -429,194 +367,16 @@ static fc_status draft_all(gathering *g)
     return FC_OK;
 }
 
-/* Sentences find their regions: out gets them by draft and region. Of two sentences for one key the
- * later counts. */
-static fc_status join_captions(gathering *g, fci_spill *out)
-{
-    fci_plan_builder *b = g->b;
-    const fci_record *text, *region;
-    fci_bytes sentence = {0};
-    fc_status status;
-    FC_TRY_GOTO(status, fci_spill_next(b->region_captions, &text), done);
-    FC_TRY_GOTO(status, fci_spill_next(g->region_keys, &region), done);
-    while (text != NULL) {
-        uint64_t key[2] = {text->key[0], text->key[1]};
-        int64_t texts = 0;
-        for (; same_key(text, key); texts++) {
-            sentence.count = 0;
-            fci_pack(&sentence, text->data, text->bytes);
-            FC_TRY_GOTO(status, fci_spill_next(b->region_captions, &text), done);
-        }
-        while (key_before(region, key)) {
-            FC_TRY_GOTO(status, fci_spill_next(g->region_keys, &region), done);
-        }
-        bool used = same_key(region, key);
-        while (same_key(region, key)) {
-            uint64_t at[2];
-            memcpy(at, region->data, sizeof at);
-            FC_TRY_GOTO(status, fci_spill_add(out, at[0], at[1], sentence.data, sentence.count),
-                        done);
-            FC_TRY_GOTO(status, fci_spill_next(g->region_keys, &region), done);
-        }
-        b->counts.of[FCI_COUNT_region_captions_unused] += used ? texts - 1 : texts;
-    }
-done:
-    fc_free(&sentence.data);
-    return status;
-}
-
-/* ---- the plan itself ---- */
-
-typedef struct writing {
-    gathering *g;
-    fci_spill *sentences;
-    const fci_record *next;
-    fc_replace *file;
-    fci_bytes out; /* waiting to be written */
-    FILE *offset_file;
-    uint64_t written;
-} writing;
-
-static fc_status flush(writing *w)
-{
-    FC_TRY(fc_replace_write(w->file, w->out.data, w->out.count));
-    w->written += w->out.count;
-    w->out.count = 0;
-    return FC_OK;
-}
-
-static fc_status put_offset(writing *w)
-{
-    uint64_t at = w->written + w->out.count;
-    errno = 0;
-    return fwrite(&at, sizeof at, 1, w->offset_file) == 1 ? FC_OK : trouble(w->g->b);
-}
-
-/* Captions of regions that say nothing, or nothing new. */
-static void drop_captions(fci_plan_builder *b, fci_plan_image *image)
-{
-    for (int r = 0; r < image->regions; r++) {
-        const char *text = image->region[r].caption;
-        if (text == NULL) {
-            continue;
-        }
-        bool repeated = false;
-        for (int k = 0; k < r && b->options.drop_repeated && !repeated; k++) {
-            const char *other = image->region[k].caption;
-            repeated = other != NULL && strcmp(other, text) == 0;
-        }
-        bool empty = text[strspn(text, " \t\r\n\f\v")] == '\0';
-        b->counts.of[FCI_COUNT_region_captions_empty] += empty;
-        b->counts.of[FCI_COUNT_region_captions_repeated] += !empty && repeated;
-        image->region[r].caption = empty || repeated ? NULL : text;
-    }
-}
-
-static fc_status write_picture(writing *w, int64_t i)
-{
-    gathering *g = w->g;
-    fci_plan_image *image = &g->image;
-    FC_TRY(next_record(g->b, g->drafts, &g->record));
-    fci_unpack u = {g->record.data, g->record.count, false};
-    FC_TRY(fci_plan_image_unpack(image, &u));
-    g->group.count = 0;
-    int64_t *at = fc_alloc((size_t)image->regions, sizeof *at);
-    fc_status status = FC_OK;
-    while (w->next != NULL && w->next->key[0] == (uint64_t)i && status == FC_OK) {
-        at[w->next->key[1]] = (int64_t)g->group.count + 1;
-        fci_pack(&g->group, w->next->data, w->next->bytes);
-        status = fci_spill_next(w->sentences, &w->next);
-    }
-    for (int r = 0; r < image->regions; r++) {
-        if (at[r] > 0) {
-            size_t from = (size_t)at[r] - 1;
-            u = (fci_unpack){g->group.data + from, g->group.count - from, false};
-            image->region[r].caption = fci_unpack_text(&u);
-        }
-    }
-    fc_free(&at);
-    FC_TRY(status);
-    drop_captions(g->b, image);
-    FC_TRY(put_offset(w));
-    fci_plan_image_pack(&w->out, image);
-    if (w->out.count > WRITE_AHEAD) {
-        FC_TRY(flush(w));
-    }
-    return FC_OK;
-}
-
-static fc_status copy_offsets(writing *w)
-{
-    uint8_t buffer[65536];
-    size_t count;
-    FC_TRY(rewind_file(w->g->b, w->offset_file));
-    while ((count = fread(buffer, 1, sizeof buffer, w->offset_file)) > 0) {
-        FC_TRY(fc_replace_write(w->file, buffer, count));
-        w->written += count;
-    }
-    return FC_OK;
-}
-
-static fc_status write_end(writing *w, const uint8_t *fingerprint)
-{
-    fci_plan_builder *b = w->g->b;
-    fci_plan_tail tail = {.magic = FCI_PLAN_MAGIC};
-    memcpy(tail.fingerprint, fingerprint, sizeof tail.fingerprint);
-    FC_TRY(put_offset(w));
-    FC_TRY(flush(w));
-    tail.offsets_at = w->written;
-    FC_TRY(copy_offsets(w));
-    tail.head_at = w->written;
-    fci_pack_i64(&w->out, w->g->drafted);
-    fci_pack_i64(&w->out, b->has_scores);
-    fci_pack(&w->out, &b->counts, sizeof b->counts);
-    fci_pack_i64(&w->out, b->categories);
-    for (int64_t i = 0; i < b->categories; i++) {
-        fci_pack_i64(&w->out, b->category[i].id);
-        fci_pack_text(&w->out, b->category[i].name);
-        fci_pack_i64(&w->out, b->category[i].isthing);
-    }
-    tail.head_bytes = w->out.count;
-    fci_pack(&w->out, &tail, sizeof tail);
-    FC_TRY(flush(w));
-    return FC_OK;
-}
-
-static fc_status write_plan(gathering *g, const char *path, const uint8_t *fingerprint)
-{
-    writing w = {.g = g};
-    fc_status status;
-    fci_spill_create(&w.sentences, g->b->options.folder, g->b->options.memory);
-    FC_TRY_GOTO(status, join_captions(g, w.sentences), done);
-    FC_TRY_GOTO(status, fci_spill_next(w.sentences, &w.next), done);
-    FC_TRY_GOTO(status, rewind_file(g->b, g->drafts), done);
-    FC_TRY_GOTO(status, fc_replace_begin(&w.file, path), done);
-    FC_TRY_GOTO(status, fci_file_temporary(g->b->options.folder, &w.offset_file), done);
-    for (int64_t i = 0; i < g->drafted; i++) {
-        FC_TRY_GOTO(status, write_picture(&w, i), done);
-    }
-    FC_TRY_GOTO(status, write_end(&w, fingerprint), done);
-    FC_TRY_GOTO(status, fc_replace_commit(&w.file, true), done);
-done:
-    fc_replace_abandon(&w.file);
-    if (w.offset_file != NULL) {
-        fclose(w.offset_file);
-    }
-    fci_spill_destroy(&w.sentences);
-    fc_free(&w.out.data);
-    return status;
-}
-
 fc_status fci_builder_finish(fci_plan_builder *b, const char *path, const uint8_t *fingerprint)
 {
-    gathering g = {.b = b};
+    fci_gathering g = {.b = b};
     fc_status status;
     fci_spill_create(&g.region_keys, b->options.folder, b->options.memory);
     FC_TRY_GOTO(status, sort_categories(b), done);
     FC_TRY_GOTO(status, join_pictures(b), done);
     FC_TRY_GOTO(status, fci_file_temporary(b->options.folder, &g.drafts), done);
     FC_TRY_GOTO(status, draft_all(&g), done);
-    FC_TRY_GOTO(status, write_plan(&g, path, fingerprint), done);
+    FC_TRY_GOTO(status, fci_write_plan(&g, path, fingerprint), done);
 done:
     if (g.drafts != NULL) {
         fclose(g.drafts);

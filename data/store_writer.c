@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -179,7 +180,8 @@ static fc_status write_head(fc_store_writer *w)
         FC_TRY(fci_h5_set_real(file, w->partial, "crop_scale", o->crop_scale));
     }
     char created[32] = "";
-    time_t now = time(NULL);
+    const char *fixed = getenv("SOURCE_DATE_EPOCH"); /* reproducible-builds.org */
+    time_t now = fixed != NULL ? (time_t)strtoll(fixed, NULL, 10) : time(NULL);
     struct tm utc;
     if (gmtime_r(&now, &utc) != NULL) {
         strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &utc);

@@ -3,53 +3,14 @@
 fctest: timeout=120
 """
 import hashlib
-import json
 import os
-import struct
 import subprocess
 import tempfile
-import zlib
 
 import h5py
 import numpy as np
 
-BIN = os.environ["FINECLIP_BIN"]
-VOCABULARY = os.path.join(os.environ["FINECLIP_SOURCE"], "tests/golden/prepare/bpe_vocab_48895.txt.gz")
-
-
-def png(path, rgb):
-    height, width, _ = rgb.shape
-    rows = b"".join(b"\0" + rgb[y].tobytes() for y in range(height))
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    with open(path, "wb") as f:
-        f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-                + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
-
-
-def write(path, text):
-    with open(path, "w") as f:
-        f.write(text if isinstance(text, str) else json.dumps(text))
-
-
-def run(recipe, *overrides, expect=0, says=None):
-    done = subprocess.run([BIN, "prepare", recipe, *overrides], capture_output=True, text=True)
-    assert done.returncode == expect, (done.returncode, expect, done.stderr)
-    assert says is None or says in done.stderr, (says, done.stderr)
-    return done.stderr
-
-
-def items(f, name, offsets, i):
-    o = f[offsets][:].astype(int)
-    return f[name][o[i]:o[i + 1]]
-
-
-def check_close(a, b, tol):
-    error = np.abs(np.asarray(a, float) - np.asarray(b, float)).max()
-    assert not error > tol and error == error, (a, b)
-
+from prepare_maker import VOCABULARY, check_close, items, png, run, summary, write
 
 # ---- a folder of four pictures, the third damaged, the fourth absent; the second named first
 os.chdir(tempfile.mkdtemp(prefix="fineclip-prepare-"))
@@ -90,6 +51,7 @@ crops: {{size: 8, scale: 1.5, codec: raw}}
 """)
 
 said = run("recipe.yaml")
+summary("out/store.h5")
 assert "pictures: 2 listed, 2 written" in said and "1 crowds, 1 empty, 1 outside" in said, said
 assert "2 read; dropped: 1 of no known box" in said and "texts: 1 cut at the context length" in said, said
 with h5py.File("out/store.h5") as f:
