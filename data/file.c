@@ -87,7 +87,7 @@ fc_status fci_file_make_folder(const char *path)
         *p = '\0';
         if (mkdir(folder, 0777) != 0 && errno != EEXIST) {
             status =
-                FC_FAIL(FC_NOINPUT, "%s: this folder cannot be made: %s", folder, strerror(errno));
+                FC_FAIL(FC_RUNTIME, "%s: this folder cannot be made: %s", folder, strerror(errno));
             break;
         }
         *p = '/';
