@@ -152,11 +152,8 @@ fc_status fc_prepare(const fc_yaml *recipe, const fc_prepare_watch *watch)
     static const fc_prepare_watch alone;
     const fc_yaml *source = fc_yaml_get(recipe, "source");
     watch = watch == NULL ? &alone : watch;
-    if (source == NULL) {
-        return fc_yaml_error(recipe, "the key source (coco, folder, shards, retrieval, karpathy or "
-                                     "synthetic) is missing");
-    }
-    const char *word = fc_yaml_type(source) == FC_YAML_SCALAR ? fc_yaml_text(source) : NULL;
+    bool scalar = source != NULL && fc_yaml_type(source) == FC_YAML_SCALAR;
+    const char *word = scalar ? fc_yaml_text(source) : NULL;
     if (word != NULL && strcmp(word, "synthetic") == 0) {
         return agree(watch, watch->rank == 0 ? prepare_synthetic(recipe) : FC_OK);
     }

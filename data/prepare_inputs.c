@@ -157,7 +157,12 @@ fc_status fci_recipe_read_inputs(fci_recipe *r, const fc_yaml *recipe)
                                         "karpathy", "synthetic", NULL};
     const char *root;
     int source = FCI_SOURCE_COCO;
-    FC_TRY(fc_yaml_choice(fc_yaml_get(recipe, "source"), words, &source));
+    const fc_yaml *node = fc_yaml_get(recipe, "source");
+    if (node == NULL) {
+        return fc_yaml_error(recipe, "the key source (coco, folder, shards, retrieval, karpathy or "
+                                     "synthetic) is missing");
+    }
+    FC_TRY(fc_yaml_choice(node, words, &source));
     r->source = (fci_source)source;
     FC_TRY(fci_recipe_text(recipe, "root", &root));
     FC_TRY(get_path(recipe, "images", root, true, &r->images));

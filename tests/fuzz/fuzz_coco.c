@@ -1,22 +1,27 @@
 /* COCO's annotation files, form feeds between: captions, instances, panoptic, region captions;
  * empty parts are not given. */
-#include "core/memory.h"
-#include "data/coco.h"
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/plan.h"
 
 enum { PARTS = 4 };
 
-static void check(const fci_coco *c)
+static bool read_parts(fci_plan_builder *b, const char *const *path)
 {
-    for (int64_t i = 0; i < c->images; i++) {
-        FUZZ_CHECK(c->caption_of[i] <= c->caption_of[i + 1]);
-        FUZZ_CHECK(c->region_of[i] <= c->region_of[i + 1]);
+    static const fci_coco_kind kinds[] = {FCI_COCO_CAPTIONS, FCI_COCO_INSTANCES, FCI_COCO_PANOPTIC};
+    bool list = true;
+    for (int i = 0; i < 3; i++) {
+        if (path[i] == NULL) {
+            continue;
+        }
+        bool categories = kinds[i] == FCI_COCO_PANOPTIC || path[2] == NULL;
+        if (kinds[i] == FCI_COCO_PANOPTIC && path[1] != NULL) {
+            fci_builder_stuff_only(b);
+        }
+        if (!fuzz_ok(fci_source_coco(b, kinds[i], path[i], list, categories))) {
+            return false;
+        }
+        list = false;
     }
-    FUZZ_CHECK(c->caption_of[c->images] == c->captions && c->region_of[c->images] == c->regions);
-    for (int64_t i = 0; i < c->regions; i++) {
-        FUZZ_CHECK(c->region[i].category >= -1 && c->region[i].category < c->categories);
-        FUZZ_CHECK(c->region[i].image >= 0 && c->region[i].image < c->images);
-    }
+    return path[3] == NULL || fuzz_ok(fci_source_region_captions(b, path[3]));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -29,14 +34,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         path[i] = bytes > 0 ? fuzz_file(i, (const uint8_t *)part, bytes) : NULL;
         fc_free(&part);
     }
-    if (path[0] == NULL && path[1] == NULL && path[2] == NULL) {
-        return 0;
+    fci_plan_builder *b = fuzz_builder(size % 2 == 0 ? 1 << 20 : 100);
+    if (read_parts(b, path)) {
+        fuzz_finish(b);
     }
-    const fci_coco_files files = {path[0], path[1], path[2], path[3]};
-    fci_coco coco;
-    if (fuzz_ok(fci_coco_read(&coco, &files))) {
-        check(&coco);
-        fci_coco_free(&coco);
-    }
+    fci_builder_destroy(&b);
     return 0;
 }

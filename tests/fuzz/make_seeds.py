@@ -4,9 +4,11 @@
     tests/fuzz/make_seeds.py
 """
 import gzip
+import io
 import json
 import os
 import struct
+import tarfile
 import zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -42,6 +44,24 @@ def pngs():
     yield "rgba_interlaced", png(6, 8, 3, 3, b"".join(b"\0" + bytes(4 * n) for n in (1, 1, 2, 1, 3)), 1)
 
 
+def shards():
+    """Tars as img2dataset and GNU tar write them, with long names and metadata; one that is cut."""
+    def shard(form, members):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=form) as file:
+            for name, data in members:
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+        return out.getvalue()[:-8192 - 512] + bytes(1024)  # less padding
+
+    sample = [("000.jpg", b"\xff\xd8\xff"), ("000.txt", b"a man"), ("000.json", b'{"width": 3, "height": 2, "caption": "x"}')]
+    yield "plain", shard(tarfile.USTAR_FORMAT, sample)
+    yield "gnu", shard(tarfile.GNU_FORMAT, [("long/" * 30 + "1.png", b"png"), *sample[1:]])
+    yield "pax", shard(tarfile.PAX_FORMAT, [("long/" * 60 + "1.png", b"png"), ("read.me", b""), *sample])
+    yield "cut", shard(tarfile.USTAR_FORMAT, sample)[:1300]
+
+
 def safetensors():
     """First byte 0: a whole file; 1: two bytes of data size, header, data (the target adds the length)."""
     def header(**tensors):
@@ -68,6 +88,8 @@ def main():
         write("png", name + ".png", data)
     for name, data in safetensors():
         write("safetensors", name, data)
+    for name, data in shards():
+        write("shards", name, data)
     lines = b'"bpe_simple_vocab_16e6.txt#version: 0.2\ni n\nt h\na n\nr e</w>\nth e</w>\n\xc4\xa0 a\n'
     write("vocabulary", "text", lines)
     write("vocabulary", "gzip", gzip.compress(lines, mtime=0))
