@@ -87,10 +87,8 @@ fc_status fc_embed_texts(const fc_embedder *e, fc_token_set set, int64_t count, 
     return share_rows(e, status, count, out);
 }
 
-/* Decode and fit a chunk of pictures: (images,S,S,3) in step memory. scale: stored pixels to
- * fractions, two a picture. */
-static fc_status load_chunk(const fc_embedder *e, int64_t first, int64_t images, uint8_t **pixels,
-                            double *scale)
+fc_status fc_embed_load(const fc_embedder *e, int64_t first, int64_t images, uint8_t **pixels,
+                        double *scale)
 {
     int size = e->model->image_size;
     size_t bytes = (size_t)size * (size_t)size * 3;
@@ -125,7 +123,7 @@ static fc_status picture_chunk(const fc_embedder *e, int64_t first, int64_t imag
 {
     uint8_t *rgb;
     double scale[2 * PICTURE_CHUNK];
-    FC_TRY(load_chunk(e, first, images, &rgb, scale));
+    FC_TRY(fc_embed_load(e, first, images, &rgb, scale));
     fc_pixels pixels = {.size = e->model->image_size, .count = {images}, .rgb = {rgb}};
     fc_tensor *cls, *dense;
     FC_TRY(fc_clip_vision(e->model, e->tape, &pixels, 0, 0, false, &cls, &dense));
@@ -158,7 +156,7 @@ static fc_status box_chunk(const fc_embedder *e, fc_box_chunk *chunk, int64_t *r
 {
     uint8_t *rgb;
     double scale[2 * PICTURE_CHUNK];
-    FC_TRY(load_chunk(e, chunk->first, chunk->images, &rgb, scale));
+    FC_TRY(fc_embed_load(e, chunk->first, chunk->images, &rgb, scale));
     float *boxes = fc_tape_alloc(e->tape, (size_t)count * 4 * sizeof *boxes);
     for (int64_t r = 0; r < count; r++) {
         for (int k = 0; k < 4; k++) {

@@ -29,6 +29,12 @@ FC_NODISCARD fc_status fc_embed_classes(const fc_embedder *e, void **out);
  * Collective. */
 FC_NODISCARD fc_status fc_embed_pictures(const fc_embedder *e, void **out);
 
+/** Decode and fit pictures [first, first + images): (images,S,S,3) in the tape's step memory.
+ *  scale   (images, 2) stored pixels to fractions of the square, across and down
+ *  Errors  as fc_store_picture. Local; threads share the work. */
+FC_NODISCARD fc_status fc_embed_load(const fc_embedder *e, int64_t first, int64_t images,
+                                     uint8_t **pixels, double *scale);
+
 /** Box features of one chunk of pictures: `count` boxes of store rows `region[i]`, for the pictures
  * [first, first + images). */
 typedef struct fc_box_chunk {

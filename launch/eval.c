@@ -2,7 +2,6 @@
 #include "core/fatal.h"
 #include "core/log.h"
 #include "core/memory.h"
-#include "launch/checkpoint.h"
 #include "launch/cli.h"
 #include "launch/dist.h"
 #include "launch/experiment.h"
@@ -10,31 +9,6 @@
 #include "launch/record.h"
 #include "launch/verbs.h"
 #include "launch/watchdog.h"
-
-#include <string.h>
-
-/* The weights to look at: a checkpoint's, or those the experiment starts from. */
-static fc_status choose_weights(fc_experiment *x, double *epoch)
-{
-    const char *resume = x->config->train.resume;
-    char *folder = fc_format("%s/checkpoints", x->config->output), *path = NULL;
-    fc_status status = FC_OK;
-    *epoch = 0;
-    if (strcmp(resume, "auto") == 0) {
-        status = fc_checkpoint_newest(folder, x->comm, &path);
-    } else if (strcmp(resume, "never") != 0) {
-        path = fc_strdup(resume);
-    }
-    if (status == FC_OK && path != NULL) {
-        status = fc_dist_agree(fc_checkpoint_load_weights(path, x->model, epoch));
-    }
-    if (status == FC_OK) {
-        fc_log_info("evaluating %s", path != NULL ? path : x->config->model.init);
-    }
-    fc_free(&path);
-    fc_free(&folder);
-    return status;
-}
 
 /* Beside the training run's results, which stay as they are. */
 static fc_status write_results(const fc_experiment *x, const fc_evaluation *found)
@@ -57,7 +31,10 @@ static fc_status evaluate(fc_experiment *x)
     double epoch;
     /* Where results cannot go is better known before the work. */
     FC_TRY(fc_dist_agree(fc_comm_rank(x->comm) == 0 ? fc_folder_make(x->config->output) : FC_OK));
-    FC_TRY(choose_weights(x, &epoch));
+    char *weights;
+    FC_TRY(fc_experiment_weights(x->config, x->comm, x->model, &weights, &epoch));
+    fc_log_info("evaluating %s", weights);
+    fc_free(&weights);
     x->step.unsynced_gradients = false; /* one model was loaded on all ranks */
     fc_evaluation found;
     fc_status status = fc_experiment_evaluate(x, epoch, &found);

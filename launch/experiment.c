@@ -150,8 +150,8 @@ static fc_status check_store(const fc_experiment *x, const fc_store *s, const ch
     return FC_OK;
 }
 
-static fc_status open_source(fc_experiment *x, const fc_source *source, const char *key,
-                             fc_store **out)
+fc_status fc_experiment_store(fc_experiment *x, const fc_source *source, const char *key,
+                              fc_store **out)
 {
     char *path;
     FC_TRY(source_path(x, source, &path));
@@ -274,16 +274,17 @@ fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm 
     FC_TRY(fc_experiment_check_device(config));
     FC_TRY(fc_experiment_step_options(config, fc_comm_size(comm), &x->step));
     if ((purpose & FC_FOR_TRAIN) != 0) {
-        FC_TRY(open_source(x, &config->data.train, "data.train", &x->train));
+        FC_TRY(fc_experiment_store(x, &config->data.train, "data.train", &x->train));
         FC_TRY(plan_training(x));
     }
     if (config->eval.box_classification.data.node != NULL) {
-        FC_TRY(open_source(x, &config->eval.box_classification.data, "eval.box_classification",
-                           &x->box));
+        FC_TRY(fc_experiment_store(x, &config->eval.box_classification.data,
+                                   "eval.box_classification", &x->box));
         FC_TRY(fc_eval_boxes_check(x->box));
     }
     if (config->eval.retrieval.data.node != NULL) {
-        FC_TRY(open_source(x, &config->eval.retrieval.data, "eval.retrieval", &x->retrieval));
+        FC_TRY(
+            fc_experiment_store(x, &config->eval.retrieval.data, "eval.retrieval", &x->retrieval));
         FC_TRY(fc_eval_retrieval_check(x->retrieval));
     }
     FC_TRY(fc_leak_guard(x));

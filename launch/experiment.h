@@ -30,6 +30,12 @@ unsigned fc_experiment_freeze(const fc_config *config);
 /** Model with its weights (random or from model.init), and a copy of them in model->initial where
  * the run goes on needing it. All ranks read the file. */
 FC_NODISCARD fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip **out);
+/** Load the weights to look at: the newest checkpoint in the experiment's output or the one that
+ * train.resume names, over those that `model` has from model.init. Collective.
+ *  from   the file (or "random"); heap
+ *  epoch  as that file says, else 0 */
+FC_NODISCARD fc_status fc_experiment_weights(const fc_config *config, fc_comm *comm, fc_clip *model,
+                                             char **from, double *epoch);
 fc_dtype fc_experiment_dtype(const fc_config *config);
 /** "fp32" or "fp64"; FC_USAGE where device or precision is not to be had. */
 FC_NODISCARD fc_status fc_experiment_check_device(const fc_config *config);
@@ -44,6 +50,12 @@ void fc_experiment_close(fc_experiment *x);
 /** Embed the concepts regions are told apart by, once the weights are those to start from.
  * Collective. */
 FC_NODISCARD fc_status fc_experiment_embed_concepts(fc_experiment *x);
+
+/** Open one source of the experiment, which says its key in errors; a store that `x` has open
+ * already is that one. Collective. */
+FC_NODISCARD fc_status fc_experiment_store(fc_experiment *x, const fc_source *source,
+                                           const char *key, fc_store **out);
+
 /** Loader options of this rank for steps [begin, total_steps). */
 fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin);
 /** Epochs done after `step` updates. */

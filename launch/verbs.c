@@ -56,6 +56,8 @@ static const fc_verb verbs[] = {
     {"train", "train (and evaluate) one experiment; the word may be left out", train_help,
      fc_verb_train},
     {"eval", "evaluate a checkpoint or an initial model", eval_help, fc_verb_eval},
+    {"explain", "where a model looks in a picture for a sentence and for its words", NULL,
+     fc_verb_explain},
     {"prepare", "make an HDF5 store out of pictures, annotations and captions", NULL,
      fc_verb_prepare},
     {"inspect", "what is in a store, a results file or a checkpoint", NULL, fc_verb_inspect},

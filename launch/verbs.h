@@ -13,6 +13,10 @@ FC_NODISCARD fc_status fc_verb_eval(int argc, char **argv);
 /** `fineclip bench EXPERIMENT.yaml [key=value ...]`: time steps on made-up data. */
 FC_NODISCARD fc_status fc_verb_bench(int argc, char **argv);
 
+/** `fineclip explain EXPERIMENT.yaml image=... text=... | regions=... [key=value ...]`: what a
+ * model looks at. */
+FC_NODISCARD fc_status fc_verb_explain(int argc, char **argv);
+
 /** `fineclip prepare RECIPE.yaml [key=value ...]`: make a store; `--help` prints the recipe's keys.
  */
 FC_NODISCARD fc_status fc_verb_prepare(int argc, char **argv);
