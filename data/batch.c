@@ -69,28 +69,21 @@ static void region_box(const fci_batch_slot *slot, const fc_store *store, int64_
     }
 }
 
-/* The crop of region r of the batch, cut from its picture. One that is not in the store is cut as
- * it is. */
-static fc_status cut_crop(const fci_batch_slot *slot, const fc_store *store, int64_t image,
-                          const fc_picture *picture, int64_t r, int size, uint8_t *out)
+/* The crop of region r of the batch; one that is not in the store is cut from its picture as it is.
+ */
+static fc_status fill_crop(const fci_batch_slot *slot, fc_store *store, int64_t image,
+                           const fc_picture *picture, int64_t r, int size, uint8_t *out, bool *bad)
 {
+    if (slot->batch.region_index[r] >= 0) {
+        fc_status status =
+            fc_store_fit_crop(store, slot->batch.region_index[r], image, picture, size, out);
+        *bad = status == FC_DATA;
+        return status;
+    }
     float box[4];
     region_box(slot, store, image, r, box);
-    double scale = slot->batch.region_index[r] < 0 ? 1.0 : store->crop_scale;
-    fc_rect from = fc_crop_rect(box, scale, picture->width, picture->height);
+    fc_rect from = fc_crop_rect(box, 1.0, picture->width, picture->height);
     return fc_resize(picture, from, FC_BILINEAR, size, size, out);
-}
-
-/* The stored crop of a region, resized where it is of another size. */
-static fc_status load_crop(fc_store *store, int64_t region, int size, uint8_t *out, bool *bad)
-{
-    fc_picture crop;
-    fc_status status = fc_store_crop(store, region, &crop);
-    *bad = status == FC_DATA;
-    FC_TRY(status);
-    status = fc_picture_fit(&crop, FC_FIT_SQUASH, size, out, NULL, NULL);
-    fc_picture_free(&crop);
-    return status;
 }
 
 /* Boxes of a picture's regions; scale_x, scale_y: pixels to fractions of the batch's square. */
@@ -121,12 +114,8 @@ static fc_status fill_pictures(fci_batch_slot *slot, fc_store *store, const fc_l
         return FC_OK;
     }
     for (int64_t r = slot->region_begin[index]; r < slot->region_begin[index + 1]; r++) {
-        uint8_t *out = b->crops + (size_t)r * bytes;
-        if (store->has_crops && b->region_index[r] >= 0) {
-            FC_TRY(load_crop(store, b->region_index[r], o->image_size, out, bad));
-        } else {
-            FC_TRY(cut_crop(slot, store, b->image_index[index], picture, r, o->image_size, out));
-        }
+        FC_TRY(fill_crop(slot, store, b->image_index[index], picture, r, o->image_size,
+                         b->crops + (size_t)r * bytes, bad));
     }
     return FC_OK;
 }

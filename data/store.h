@@ -52,6 +52,12 @@ FC_NODISCARD fc_status fc_store_picture(fc_store *s, int64_t image, fc_picture *
 /** Stored crop of region i decoded; only where has_crops. */
 FC_NODISCARD fc_status fc_store_crop(fc_store *s, int64_t region, fc_picture *out);
 
+/** A region's crop as training sees it, (size,size,3) at `out`: the stored one resized, else cut
+ * from the picture. picture  of image `image`, which the region belongs to, where it is decoded
+ * already; else NULL Errors   FC_DATA where what is needed does not decode */
+FC_NODISCARD fc_status fc_store_fit_crop(fc_store *s, int64_t region, int64_t image,
+                                         const fc_picture *picture, int size, uint8_t *out);
+
 typedef enum { FC_CAPTION_TOKENS, FC_REGION_TOKENS, FC_PROMPT_TOKENS } fc_token_set;
 /** Token ids of item i into ids (room for max); *count 0 is a region without a caption. FC_DATA: id
  * outside [0, vocab), more than max ids, or an item of one id. */

@@ -41,8 +41,8 @@ static fc_status share_rows(const fc_embedder *e, fc_status status, int64_t rows
     return status;
 }
 
-static fc_status text_chunk(const fc_embedder *e, fc_token_set set, int64_t first, int64_t count,
-                            char *out)
+fc_status fc_embed_text_rows(const fc_embedder *e, fc_token_set set, int64_t first, int64_t count,
+                             bool unit, void *out)
 {
     int context = e->model->config.text.context_length;
     int32_t *ids = fc_tape_alloc(e->tape, (size_t)(count * context) * sizeof *ids);
@@ -63,10 +63,11 @@ static fc_status text_chunk(const fc_embedder *e, fc_token_set set, int64_t firs
     if (rows == 0) {
         return FC_OK;
     }
-    fc_tensor *y = fc_l2norm(e->tape, fc_clip_text(e->model, e->tape, rows, ids, offsets, false));
+    fc_tensor *y = fc_clip_text(e->model, e->tape, rows, ids, offsets, false);
+    y = unit ? fc_l2norm(e->tape, y) : y;
     FC_TRY(fc_tape_status(e->tape));
     for (int64_t r = 0; r < rows; r++) {
-        memcpy(out + (size_t)item[r] * row_bytes(e),
+        memcpy((char *)out + (size_t)item[r] * row_bytes(e),
                (const char *)y->data + (size_t)r * row_bytes(e), row_bytes(e));
     }
     return FC_OK;
@@ -81,7 +82,8 @@ fc_status fc_embed_texts(const fc_embedder *e, fc_token_set set, int64_t count, 
             fc_activity_beat();
             fc_tape_reset(e->tape);
             int64_t n = count - at < TEXT_CHUNK ? count - at : TEXT_CHUNK;
-            status = text_chunk(e, set, at, n, (char *)*out + (size_t)at * row_bytes(e));
+            status =
+                fc_embed_text_rows(e, set, at, n, true, (char *)*out + (size_t)at * row_bytes(e));
         }
     }
     return share_rows(e, status, count, out);

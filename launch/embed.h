@@ -22,6 +22,11 @@ typedef struct fc_embedder {
  * every rank gets all. `out` is heap (fc_free). Collective. Items without tokens give zeros. */
 FC_NODISCARD fc_status fc_embed_texts(const fc_embedder *e, fc_token_set set, int64_t count,
                                       void **out);
+/** Text embeddings (count, D) of items [first, first + count) into `out`, zeros beforehand, where
+ * items without tokens stay; unit: L2-normalised. Local; step memory of the tape, which the caller
+ * resets. */
+FC_NODISCARD fc_status fc_embed_text_rows(const fc_embedder *e, fc_token_set set, int64_t first,
+                                          int64_t count, bool unit, void *out);
 /** Class embeddings (categories, D): the normalised mean over each category's prompts (METHOD.md
  * section 7); zeros for one without prompts. As fc_embed_texts. */
 FC_NODISCARD fc_status fc_embed_classes(const fc_embedder *e, void **out);

@@ -52,12 +52,83 @@ static const char bench_help[] =
     "  mpirun -np 2 fineclip bench experiments/quickstart.yaml\n"
     "  fineclip bench experiments/coco_vitb16.yaml train.recompute=blocks\n";
 
+static const char explain_help[] =
+    "usage: fineclip explain EXPERIMENT.yaml image=... text=... [phrase=...] [key=value ...]\n"
+    "       fineclip explain EXPERIMENT.yaml regions=STORE.h5|eval|train [key=value ...]\n"
+    "\n"
+    "Where the model looks in a picture for a sentence and for its words: relevance maps (GAE), "
+    "the\n"
+    "relevance of the sentence's tokens, and the similarity of dense features. The weights are "
+    "the\n"
+    "newest checkpoint's or model.init's, as for eval. Into <output>/explain go sheet.png with\n"
+    "everything, a PNG a map, and maps.h5 with the raw maps.\n"
+    "\n"
+    "  image=FILE            a JPEG or PNG, or STORE.h5:INDEX; several may be named. What follows "
+    "one\n"
+    "                        belongs to it, what stands before the first belongs to all\n"
+    "  text=SENTENCE         what to look for; default: the first caption of a store's picture\n"
+    "  phrase=WORDS          a map of its own for a part of the sentence before it; several;\n"
+    "                        default: the words of the sentence; phrase= (empty): none\n"
+    "  phrase_as=text        text: as a text of its own | token: by its tokens within the "
+    "sentence\n"
+    "  layers=last           blocks whose attention counts: last | all\n"
+    "  image_size=N          side of the model's input; default: the experiment's\n"
+    "  vocabulary=FILE       CLIP's bpe_simple_vocab_16e6.txt.gz where it is not beside the store, "
+    "or\n"
+    "                        scene-words for the built-in scenes; default: as the model was "
+    "trained\n"
+    "  folder=PATH           where it goes\n"
+    "  regions=STORE.h5      over all regions of a store (eval, train: the experiment's): how much "
+    "of\n"
+    "                        the map of a region's caption, and of its category, lies in its box,\n"
+    "                        over the box's share of the picture; a table and regions.h5\n"
+    "\n"
+    "Examples\n"
+    "  fineclip explain experiments/quickstart.yaml image=scenes.h5:3\n"
+    "  fineclip explain experiments/coco_vitb16.yaml image=street.jpg \\\n"
+    "      text=\"a boy with a red helmet rides a bike\" phrase=\"red helmet\" phrase=bike\n"
+    "  fineclip explain experiments/coco_vitb16.yaml text=\"a dog\" image=1.jpg image=2.jpg "
+    "layers=all\n"
+    "  mpirun -np 2 fineclip explain experiments/quickstart.yaml regions=eval\n";
+
+static const char features_help[] =
+    "usage: fineclip features EXPERIMENT.yaml [store=...] [key=value ...]\n"
+    "\n"
+    "Features of a store's pictures, regions and texts to one HDF5 file, for use elsewhere, with "
+    "how\n"
+    "they were made as attributes. The weights are the newest checkpoint's or model.init's, as "
+    "for\n"
+    "eval. Under mpirun ranks share the work; the file is the same.\n"
+    "\n"
+    "  store=eval            the experiment's eval or train store, or the path of one\n"
+    "  kinds=global,box,text of: global, dense, box, crop, text\n"
+    "  dtype=f32             f32 | f16\n"
+    "  normalize=true        unit length; false: as the towers yield them (dense features and "
+    "class\n"
+    "                        embeddings are of unit length always)\n"
+    "  resize=squash         squash | longest | center_crop (the last without dense and box)\n"
+    "  image_size=N          side of the model's input; default: the experiment's\n"
+    "  file=PATH             default: <output>/features/<name of the store>\n"
+    "\n"
+    "Datasets: /images/global [N,D], /images/dense [N,patches,D], /regions/box, /regions/crop,\n"
+    "/regions/text [R,D], /captions/text [C,D], /categories/text [K,D], and the store's ids, "
+    "offsets\n"
+    "and boxes.\n"
+    "\n"
+    "Examples\n"
+    "  fineclip features experiments/quickstart.yaml\n"
+    "  mpirun -np 4 fineclip features experiments/coco_vitb16.yaml store=data/coco_val2017.h5 \\\n"
+    "      kinds=global,dense dtype=f16 file=coco_val2017_features.h5\n"
+    "  fineclip features experiments/coco_vitb16.yaml train.resume=never kinds=text\n";
+
 static const fc_verb verbs[] = {
     {"train", "train (and evaluate) one experiment; the word may be left out", train_help,
      fc_verb_train},
     {"eval", "evaluate a checkpoint or an initial model", eval_help, fc_verb_eval},
-    {"explain", "where a model looks in a picture for a sentence and for its words", NULL,
+    {"explain", "where a model looks in a picture for a sentence and for its words", explain_help,
      fc_verb_explain},
+    {"features", "features of a store's pictures, regions and texts to HDF5", features_help,
+     fc_verb_features},
     {"prepare", "make an HDF5 store out of pictures, annotations and captions", NULL,
      fc_verb_prepare},
     {"inspect", "what is in a store, a results file or a checkpoint", NULL, fc_verb_inspect},

@@ -17,6 +17,9 @@ FC_NODISCARD fc_status fc_verb_bench(int argc, char **argv);
  * model looks at. */
 FC_NODISCARD fc_status fc_verb_explain(int argc, char **argv);
 
+/** `fineclip features EXPERIMENT.yaml [key=value ...]`: features of a store to HDF5. */
+FC_NODISCARD fc_status fc_verb_features(int argc, char **argv);
+
 /** `fineclip prepare RECIPE.yaml [key=value ...]`: make a store; `--help` prints the recipe's keys.
  */
 FC_NODISCARD fc_status fc_verb_prepare(int argc, char **argv);
