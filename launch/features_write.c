@@ -187,6 +187,29 @@ static fc_status make_set(work *w, set *s)
     return fci_h5_set_string(s->dataset, s->path, "meaning", s->meaning);
 }
 
+/* values become halves in place where those are wanted. */
+static fc_status put_rows(work *w, const set *s, int64_t first, int64_t rows, float *values)
+{
+    fc_status status;
+    fci_h5_lock();
+    if (w->options->half) {
+        uint16_t *halves = (uint16_t *)(void *)values;
+        for (int64_t i = 0; i < rows * s->width; i++) {
+            float value; /* read before its place is written over */
+            memcpy(&value, values + i, sizeof value);
+            const uint16_t half = fci_h5_half(value);
+            memcpy(halves + i, &half, sizeof half);
+        }
+        hid_t type = fci_h5_half_type();
+        status = fci_h5_put(s->dataset, &w->out, first, rows, type, halves);
+        H5Tclose(type);
+    } else {
+        status = fci_h5_put(s->dataset, &w->out, first, rows, H5T_NATIVE_FLOAT, values);
+    }
+    fci_h5_unlock();
+    return status;
+}
+
 static int64_t row_of(const work *w, const pass *p, int k, int64_t item)
 {
     return p->row != NULL ? p->row(w, k, item) : item;
@@ -196,16 +219,6 @@ static int64_t chunk_end(const pass *p, int64_t chunk)
 {
     const int64_t end = (chunk + 1) * p->chunk;
     return end < p->items ? end : p->items;
-}
-
-static fc_status write_rows(work *w, const pass *p, int k, int64_t first, int64_t rows,
-                            const float *values)
-{
-    fci_h5_lock();
-    fc_status status =
-        fci_h5_put(p->set[k].dataset, &w->out, first, rows, H5T_NATIVE_FLOAT, values);
-    fci_h5_unlock();
-    return status;
 }
 
 /* Rows of set k of chunks [begin, end), one a rank, to rank 0 and into the file. */
@@ -223,7 +236,7 @@ static fc_status gather_rows(work *w, const pass *p, int k, int64_t begin, int64
     FC_TRY(status);
     const int64_t first = row_of(w, p, k, begin * p->chunk);
     const int64_t rows = row_of(w, p, k, chunk_end(p, end - 1)) - first;
-    return is_writer(w) ? write_rows(w, p, k, first, rows, all) : FC_OK;
+    return is_writer(w) ? put_rows(w, &p->set[k], first, rows, all) : FC_OK;
 }
 
 /* Most rows of set k in any chunk. */
@@ -343,7 +356,7 @@ static fc_status write_classes(work *w)
     to_floats(w->classes, w->t->model->params->dtype, s->categories * dim, rows);
     fc_status status = make_set(w, &classes);
     if (status == FC_OK) {
-        status = fci_h5_put(classes.dataset, &w->out, 0, s->categories, H5T_NATIVE_FLOAT, rows);
+        status = put_rows(w, &classes, 0, s->categories, rows);
     }
     if (classes.dataset >= 0) {
         H5Dclose(classes.dataset);

@@ -167,3 +167,28 @@ hid_t fci_h5_half_type(void)
     H5Tset_ebias(type, 15);
     return type;
 }
+
+uint16_t fci_h5_half(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+    const uint32_t size = bits & 0x7fffffff, largest = 0x477fefff, smallest = 0x33000000;
+    if (size > 0x7f800000) {
+        return sign | 0x7e00; /* not a number */
+    }
+    if (size > largest) {
+        return sign | 0x7c00; /* infinite once rounded */
+    }
+    if (size <= smallest) {
+        return sign; /* at most half of the smallest */
+    }
+    const uint32_t exponent = size >> 23, mantissa = (size & 0x7fffff) | 0x800000;
+    /* Bits that go: 13, more below 2^-14, where halves lose their leading one. */
+    const uint32_t drop = exponent >= 113 ? 13 : 126 - exponent, tie = 1U << (drop - 1);
+    const uint32_t kept = mantissa >> drop, rest = mantissa & ((1U << drop) - 1);
+    const uint32_t up = rest > tie || (rest == tie && (kept & 1) != 0) ? 1 : 0;
+    /* A carry runs on into the exponent, as it should. */
+    const uint32_t base = exponent >= 113 ? (exponent - 113) << 10 : 0;
+    return (uint16_t)(sign | (base + kept + up));
+}

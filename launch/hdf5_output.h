@@ -31,7 +31,9 @@ FC_NODISCARD fc_status fci_h5_write(const fci_h5_output *out, const char *path, 
 /** The same for strings of variable length. */
 FC_NODISCARD fc_status fci_h5_write_strings(const fci_h5_output *out, const char *path,
                                             int64_t count, const char *const *values);
-/** IEEE half precision; the caller closes it. Values are converted from float when written. */
+/** IEEE half precision, in the file and in memory; the caller closes it. */
 hid_t fci_h5_half_type(void);
+/** Nearest half, ties to even: HDF5's own conversion loses the carry into the exponent. */
+uint16_t fci_h5_half(float value);
 
 #endif
