@@ -55,15 +55,15 @@ fc_status fc_explain_options_take(fc_explain_options *out, fc_cli *cli)
     for (int i = 0; i < out->words; i++) {
         image = image || out->word[i].kind == FCI_IMAGE;
     }
+    if (!image && out->words > 0) {
+        return FC_FAIL(FC_USAGE, "%s=%s: there is no image= to look for it in",
+                       out->word[0].kind == FCI_TEXT ? "text" : "phrase", out->word[0].value);
+    }
     if (!image && out->regions == NULL) {
         return FC_FAIL(
             FC_USAGE,
             "nothing to explain: name a picture (image=FILE or image=STORE.h5:INDEX) or a "
             "store (regions=eval); fineclip explain --help");
-    }
-    if (!image && out->words > 0) {
-        return FC_FAIL(FC_USAGE, "%s=%s: there is no image= to look for it in",
-                       out->word[0].kind == FCI_TEXT ? "text" : "phrase", out->word[0].value);
     }
     return FC_OK;
 }
