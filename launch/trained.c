@@ -34,6 +34,9 @@ static fc_status load_config(fc_trained *t, const fc_cli *cli)
     FC_TRY(fc_config_check(t->config, 0));
     t->config->device = FC_DEVICE_CPU; /* where relevance is computed */
     t->config->model.freeze = ALL_FROZEN;
+    t->config->model.unlocked_blocks = 0;
+    t->config->loss_count = 0; /* nothing trains, so that nothing of the beginning is kept */
+    t->config->train.ensemble_alpha = 1;
     return fc_experiment_check_device(t->config);
 }
 
@@ -56,7 +59,12 @@ fc_status fc_trained_open(fc_trained *t, const fc_cli *cli, int image_size)
     FC_TRY(
         fc_dist_agree(fc_experiment_model(t->config, fc_experiment_dtype(t->config), &t->model)));
     FC_TRY(fc_experiment_weights(t->config, t->comm, t->model, &t->weights, &t->epoch));
-    fc_log_info("weights: %s", t->weights);
+    if (strcmp(t->weights, "random") == 0) {
+        fc_log_warn("%s/checkpoints has no checkpoint: the model is at its random start",
+                    t->config->output);
+    } else {
+        fc_log_info("weights: %s", t->weights);
+    }
     FC_TRY(fc_dist_agree(resize(t, image_size)));
     sum_weights(t->model->params, t->checksum);
     return FC_OK;
