@@ -2,7 +2,9 @@
 #include "core/memory.h"
 #include "launch/checkpoint_internal.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,20 +61,44 @@ static fc_status get_text(const fc_safetensors *st, const char *key, const char 
     return *out != NULL ? FC_OK : FC_FAIL(FC_DATA, "%s: the metadata lacks %s", st->path, key);
 }
 
-fc_status fci_state_position(const fc_safetensors *st, fc_checkpoint_position *position)
+static fc_status not_a_number(const fc_safetensors *st, const char *key, const char *text)
+{
+    return FC_FAIL(FC_DATA, "%s: %s in the metadata is \"%s\", want a number", st->path, key, text);
+}
+
+static fc_status get_integer(const fc_safetensors *st, const char *key, int64_t *out)
 {
     const char *text;
-#define INTEGER(key, field)                                                                        \
-    FC_TRY(get_text(st, key, &text));                                                              \
-    position->field = strtoll(text, NULL, 10);
-#define REAL(key, field)                                                                           \
-    FC_TRY(get_text(st, key, &text));                                                              \
-    position->field = strtod(text, NULL);
+    char *end;
+    FC_TRY(get_text(st, key, &text));
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    return errno == 0 && end != text && *end == '\0' ? FC_OK : not_a_number(st, key, text);
+}
+
+static fc_status get_real(const fc_safetensors *st, const char *key, double *out)
+{
+    const char *text;
+    char *end;
+    FC_TRY(get_text(st, key, &text));
+    *out = strtod(text, &end);
+    bool number = end != text && *end == '\0' && isfinite(*out);
+    return number ? FC_OK : not_a_number(st, key, text);
+}
+
+fc_status fci_state_position(const fc_safetensors *st, fc_checkpoint_position *position)
+{
+#define INTEGER(key, field) FC_TRY(get_integer(st, key, &position->field));
+#define REAL(key, field) FC_TRY(get_real(st, key, &position->field));
     POSITION_MAP(INTEGER, REAL)
 #undef INTEGER
 #undef REAL
-    if (position->step < 0 || position->skipped_batches < 0 || position->global_batch < 1 ||
-        position->ranks < 1) {
+    const int64_t most = (int64_t)1 << 53; /* far from where sums overflow */
+    if (position->step < 0 || position->step > most || position->skipped_batches < 0 ||
+        position->skipped_batches > most || position->global_batch < 1 ||
+        position->global_batch > most || position->ranks < 1 || position->epoch < 0 ||
+        position->epoch_seconds < 0 || position->watch.count < 0 ||
+        position->watch.bad_in_row < 0) {
         return FC_FAIL(FC_DATA, "%s: a number in the metadata is out of range", st->path);
     }
     return FC_OK;
