@@ -1,17 +1,19 @@
 #include "core/comm.h"
 
 #include "core/activity.h"
+#include "core/clock.h"
 #include "core/fault.h"
 #include "core/memory.h"
 
 #include <limits.h>
 #include <string.h>
+#include <time.h>
 
 #include <mpi.h>
 
 struct fc_comm {
     bool mpi;
-    MPI_Comm world;
+    MPI_Comm world, meeting; /* meeting: of fc_comm_all_arrive, whatever is under way in world */
     int rank, size, local_rank, local_size;
     fc_comm_request *started; /* not yet waited for, newest first */
 };
@@ -98,6 +100,7 @@ fc_status fc_comm_create_mpi(fc_comm **out)
     FC_TRY(fc_comm_create_self(out));
     fc_comm *c = *out;
     FC_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &c->world), "duplicating the communicator");
+    FC_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &c->meeting), "duplicating the communicator");
     c->mpi = true;
     FC_MPI(MPI_Comm_set_errhandler(c->world, MPI_ERRORS_RETURN), "error handler");
     FC_MPI(MPI_Comm_rank(c->world, &c->rank), "rank");
@@ -116,6 +119,7 @@ void fc_comm_destroy(fc_comm **c)
     if (*c != NULL) {
         if ((*c)->mpi) {
             MPI_Comm_free(&(*c)->world);
+            MPI_Comm_free(&(*c)->meeting);
         }
         fc_free(c);
     }
@@ -148,6 +152,25 @@ fc_status fc_comm_barrier(fc_comm *c)
         FC_MPI_WAIT(MPI_Barrier(c->world), "barrier");
     }
     return FC_OK;
+}
+
+bool fc_comm_all_arrive(fc_comm *c, double seconds)
+{
+    const struct timespec pause = {.tv_nsec = 2000000};
+    MPI_Request request;
+    int arrived = c->size == 1;
+    if (!arrived && MPI_Ibarrier(c->meeting, &request) != MPI_SUCCESS) {
+        return false;
+    }
+    double end = fc_clock_seconds() + seconds;
+    while (!arrived) {
+        if (MPI_Test(&request, &arrived, MPI_STATUS_IGNORE) != MPI_SUCCESS ||
+            (!arrived && fc_clock_seconds() > end)) {
+            return false; /* the request stays open: the job is about to end */
+        }
+        nanosleep(&pause, NULL);
+    }
+    return true;
 }
 
 fc_status fc_comm_broadcast(fc_comm *c, void *data, int64_t count, fc_comm_type type, int root)

@@ -28,6 +28,9 @@ int fc_comm_local_rank(const fc_comm *c);
 int fc_comm_local_size(const fc_comm *c);
 
 FC_NODISCARD fc_status fc_comm_barrier(fc_comm *c);
+/** True once every rank has called this; false where some have not after so many seconds, as a rank
+ * that waits in another collective never does. Then the only way on is core/fatal.h. */
+bool fc_comm_all_arrive(fc_comm *c, double seconds);
 FC_NODISCARD fc_status fc_comm_broadcast(fc_comm *c, void *data, int64_t count, fc_comm_type type,
                                          int root);
 /** In place. Sums are taken in an order that depends on the number of ranks alone. */

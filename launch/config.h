@@ -54,6 +54,7 @@ typedef struct fc_config {
     } model;
     struct {
         fc_source train;
+        const char *scenes; /* folder; NULL: <output>/data */
         int64_t samples; /* 0: all */
         fc_pick caption, regions;
         int grid_split, max_boxes;

@@ -119,7 +119,8 @@ static fc_status source_path(const fc_experiment *x, const fc_source *source, ch
         *path = fc_strdup(source->path);
         return FC_OK;
     }
-    char *folder = fc_format("%s/data", x->config->output);
+    const char *scenes = x->config->data.scenes;
+    char *folder = scenes != NULL ? fc_strdup(scenes) : fc_format("%s/data", x->config->output);
     fc_status status = FC_OK;
     *path = NULL;
     if (fc_comm_rank(x->comm) == 0) {

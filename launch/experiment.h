@@ -19,6 +19,7 @@ typedef struct fc_experiment {
     fc_schedule schedule;
     fc_sampler *sampler; /* NULL without training */
     int64_t global_batch, steps_per_epoch, total_steps;
+    bool quiet; /* no table of its results on stdout: the sweep it belongs to prints one of all */
 } fc_experiment;
 
 /** Words of the configuration that say how a step is done, without weights or data. FC_USAGE: an

@@ -434,7 +434,7 @@ fc_status fc_run_train(fc_experiment *x)
     r.first.epoch = r.last.epoch = -1;
     fc_status status = train(&r);
     fc_progress_end(&r.progress);
-    if (status == FC_OK && r.last.epoch >= 0) {
+    if (status == FC_OK && r.last.epoch >= 0 && !x->quiet) {
         fc_summary_print(r.first.epoch >= 0 ? &r.first : NULL, &r.last);
     }
     if (status != FC_OK && status != FC_INTERRUPTED && r.results != NULL) {

@@ -121,6 +121,61 @@ static const char features_help[] =
     "      kinds=global,dense dtype=f16 file=coco_val2017_features.h5\n"
     "  fineclip features experiments/coco_vitb16.yaml train.resume=never kinds=text\n";
 
+static const char sweep_help[] =
+    "usage: fineclip sweep SWEEP.yaml [key=value ...] [--dry-run | --report]\n"
+    "       fineclip sweep SWEEP.yaml [key=value ...] --jobs slurm [--at-once N] [--dry-run]\n"
+    "\n"
+    "Run several experiments one after the other, then write the report. All are checked before\n"
+    "the first one starts. What is completed is skipped, what was interrupted goes on, and a run\n"
+    "that fails does not keep the others from their turn: the sweep says so at its end, with the\n"
+    "status of the first that failed. The same command tries failed runs again, after the others.\n"
+    "\n"
+    "  name: ablation                        default: the file's name without .yaml\n"
+    "  output: runs/${name}                  every run gets a folder in it, the report goes there\n"
+    "  runs: [row1.yaml, row2.yaml]          relative to the sweep file\n"
+    "  matrix: {seed: [0, 1, 2]}             every combination of these for each run\n"
+    "  set: {train.epochs: 2}                keys of every run\n"
+    "\n"
+    "  key=value     name, output, runs, matrix.KEY and set.KEY change the sweep; any other key\n"
+    "                changes every run\n"
+    "  --dry-run     check everything and print what would run\n"
+    "  --report      run nothing: the report of what is there so far\n"
+    "  --jobs slurm  submit one job a run (launch/slurm/train.sbatch) and one for the report; "
+    "each\n"
+    "                waits for the one before, or with --at-once N for the N-th before. What "
+    "sbatch\n"
+    "                should know besides goes into its own variables: SBATCH_PARTITION and so on.\n"
+    "\n"
+    "Examples\n"
+    "  fineclip sweep experiments/quickstart_ablation.yaml\n"
+    "  mpirun -np 8 fineclip sweep experiments/ablation.yaml\n"
+    "  mpirun -np 8 fineclip sweep experiments/ablation.yaml matrix.seed=[0] "
+    "output=/scratch/ablation\n"
+    "  fineclip sweep experiments/ablation.yaml --jobs slurm --at-once 4\n"
+    "\n"
+    "SIGTERM, SIGINT and SIGUSR1 save the run that is under way and leave with status 75: the "
+    "same\n"
+    "command goes on from there.\n";
+
+static const char report_help[] =
+    "usage: fineclip report RUN [RUN ...] [output=FOLDER] [name=TITLE] [--png]\n"
+    "\n"
+    "Tables and pictures out of results. RUN is a run's folder, a results.h5 (or eval.h5), or a\n"
+    "folder of runs as a sweep leaves it. Runs that differ in their seed alone are one row: mean "
+    "and\n"
+    "standard deviation. Rows are set beside the paper's by the terms they train with; the\n"
+    "difference is given only where the setting is the paper's, and otherwise what differs.\n"
+    "\n"
+    "  report.html      everything, in one file that needs no network\n"
+    "  report.md        the tables; those that matter most are printed as well\n"
+    "  report.csv       a line a row and measure; report_runs.csv: a line a run, all digits\n"
+    "  --png            the pictures as report_*.png, too\n"
+    "  output=FOLDER    where to; default: the folder, if one is given alone, else report\n"
+    "\n"
+    "Examples\n"
+    "  fineclip report runs/ablation --png\n"
+    "  fineclip report runs/quickstart runs/seed1 output=compared\n";
+
 static const fc_verb verbs[] = {
     {"train", "train (and evaluate) one experiment; the word may be left out", train_help,
      fc_verb_train},
@@ -129,6 +184,9 @@ static const fc_verb verbs[] = {
      fc_verb_explain},
     {"features", "features of a store's pictures, regions and texts to HDF5", features_help,
      fc_verb_features},
+    {"sweep", "run several experiments one after the other, then report", sweep_help,
+     fc_verb_sweep},
+    {"report", "tables and pictures out of results", report_help, fc_verb_report},
     {"prepare", "make an HDF5 store out of pictures, annotations and captions", NULL,
      fc_verb_prepare},
     {"inspect", "what is in a store, a results file or a checkpoint", NULL, fc_verb_inspect},

@@ -20,6 +20,12 @@ FC_NODISCARD fc_status fc_verb_explain(int argc, char **argv);
 /** `fineclip features EXPERIMENT.yaml [key=value ...]`: features of a store to HDF5. */
 FC_NODISCARD fc_status fc_verb_features(int argc, char **argv);
 
+/** `fineclip sweep SWEEP.yaml [key=value ...] [--dry-run] [--jobs slurm]`: several experiments. */
+FC_NODISCARD fc_status fc_verb_sweep(int argc, char **argv);
+
+/** `fineclip report RUN [RUN ...]`: tables and pictures out of results. */
+FC_NODISCARD fc_status fc_verb_report(int argc, char **argv);
+
 /** `fineclip prepare RECIPE.yaml [key=value ...]`: make a store; `--help` prints the recipe's keys.
  */
 FC_NODISCARD fc_status fc_verb_prepare(int argc, char **argv);
