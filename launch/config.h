@@ -55,7 +55,7 @@ typedef struct fc_config {
     struct {
         fc_source train;
         const char *scenes; /* folder; NULL: <output>/data */
-        int64_t samples; /* 0: all */
+        int64_t samples;    /* 0: all */
         fc_pick caption, regions;
         int grid_split, max_boxes;
         double min_box_size, max_box_size;

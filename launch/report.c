@@ -37,18 +37,15 @@ static char *markdown(const page *p, bool whole)
     fc_grow(&g, "## %s\n", p->options->name);
     for (int i = 0; i < SECTIONS; i++) {
         const section *s = &p->section[i];
-        if (s->sheet == NULL || (!whole && !s->printed)) {
-            continue;
+        if (s->sheet != NULL && (whole || s->printed)) {
+            char *table = fc_sheet_markdown(s->sheet);
+            fc_grow(&g, "\n%s:\n\n%s", s->title, table);
+            fc_free(&table);
         }
-        char *table = fc_sheet_markdown(s->sheet);
-        fc_grow(&g, "\n%s:\n\n%s", s->title, table);
-        fc_free(&table);
-        if (i == 0) { /* right below what they explain */
-            char *rest = p->notes;
-            for (char *end; *rest != '\0'; rest = end + 1) {
-                end = strchr(rest, '\n');
-                fc_grow(&g, "\n%.*s\n", (int)(end - rest), rest);
-            }
+        char *rest = i == 0 ? p->notes : NULL; /* right below what they explain */
+        for (char *end; rest != NULL && *rest != '\0'; rest = end + 1) {
+            end = strchr(rest, '\n');
+            fc_grow(&g, "\n%.*s\n", (int)(end - rest), rest);
         }
     }
     for (int i = 0; i < p->figures->count && whole && p->options->png; i++) {
@@ -103,9 +100,11 @@ static fc_status html_figure(fc_growing *g, const page *p, int i)
 static void html_section(fc_growing *g, const page *p, int i)
 {
     const section *s = &p->section[i];
-    char *table = fc_sheet_html(s->sheet);
-    fc_grow(g, "<h2>%s</h2>\n<div class=\"wide\">\n%s</div>\n", s->title, table);
-    fc_free(&table);
+    if (s->sheet != NULL) {
+        char *table = fc_sheet_html(s->sheet);
+        fc_grow(g, "<h2>%s</h2>\n<div class=\"wide\">\n%s</div>\n", s->title, table);
+        fc_free(&table);
+    }
     char *rest = i == 0 ? p->notes : NULL;
     for (char *end; rest != NULL && *rest != '\0'; rest = end + 1) {
         end = strchr(rest, '\n');
@@ -131,9 +130,7 @@ static fc_status html(const page *p, fc_growing *g)
     fc_free(&name);
     fc_status status = FC_OK;
     for (int i = 0; i < SECTIONS && status == FC_OK; i++) {
-        if (p->section[i].sheet != NULL) {
-            html_section(g, p, i);
-        }
+        html_section(g, p, i);
         for (int k = 0; i == 1 && k < p->figures->count && status == FC_OK; k++) {
             status = html_figure(g, p, k);
         }

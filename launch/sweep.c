@@ -10,6 +10,7 @@
 #include "launch/experiment.h"
 #include "launch/progress.h"
 #include "launch/report.h"
+#include "launch/resume.h"
 #include "launch/run.h"
 #include "launch/signals.h"
 #include "launch/table.h"
@@ -48,7 +49,7 @@ static fc_status look(sweep *s)
     fc_status status = FC_OK;
     for (int i = 0; i < plan->count && fc_comm_rank(s->comm) == 0 && status == FC_OK; i++) {
         fc_sweep_state state = FC_SWEEP_NEW;
-        status = fc_sweep_look(&plan->run[i], &state);
+        status = fc_sweep_look(&plan->run[i], fc_comm_size(s->comm), &state);
         states[i] = (int64_t)state;
     }
     status = fc_dist_agree(status);
@@ -70,6 +71,7 @@ static fc_status check(const sweep *s, const fc_sweep_run *run, bool deep)
     if (!deep) {
         return FC_OK;
     }
+    FC_TRY(fc_resume_fit(run->config, s->comm));
     fc_experiment x;
     fc_status status = fc_experiment_open(&x, run->config, s->comm, FC_FOR_TRAIN | FC_FOR_EVAL);
     fc_experiment_close(&x);

@@ -12,11 +12,11 @@ typedef enum {
     FC_SWEEP_FAILED     /* an earlier attempt failed */
 } fc_sweep_state;
 
-/** How far a run is, from its results.h5; reads files, local to the rank.
+/** How far a run is, from its results.h5, for going on with so many ranks; reads files, local.
  *  Errors FC_USAGE the folder holds a run of another configuration: the first key that differs, and
  *         the way out. Keys that do not touch what is trained (logging, checkpoints, run) may
  *         differ; where `eval` does, a completed run counts as started: it evaluates anew. */
-FC_NODISCARD fc_status fc_sweep_look(const fc_sweep_run *run, fc_sweep_state *out);
+FC_NODISCARD fc_status fc_sweep_look(const fc_sweep_run *run, int ranks, fc_sweep_state *out);
 
 typedef struct fc_sweep_jobs {
     const char *file; /* the sweep, and its key=value, for the job that reports */

@@ -19,6 +19,7 @@ static bool is_below(const char *path, const char *const *keys)
 
 /* How two resolved trees differ: in what is evaluated, in what is trained. */
 typedef struct difference {
+    bool other_ranks; /* set before: the old one ran on another number of ranks */
     bool evaluated, trained;
     char *key, *old, *now; /* the first of what is trained; heap */
 } difference;
@@ -35,10 +36,12 @@ static char *one_line(const fc_yaml *node)
     return text;
 }
 
-/* Keys of `without` change nothing about the trained model, or may change half-way. */
+/* Keys of `without` change nothing about the trained model, or may change half-way; on another
+ * number of ranks a run that goes on has its batch split anew (launch/resume.h). */
 static void note(difference *out, const char *path, const fc_yaml *old, const fc_yaml *now)
 {
     static const char *const evaluation[] = {"eval", NULL};
+    static const char *const batch[] = {"train.batch_size", "train.accumulate", NULL};
     static const char *const without[] = {"name",
                                           "output",
                                           "run",
@@ -52,7 +55,8 @@ static void note(difference *out, const char *path, const fc_yaml *old, const fc
                                           NULL};
     if (is_below(path, evaluation)) {
         out->evaluated = true;
-    } else if (!is_below(path, without) && !out->trained) {
+    } else if (!is_below(path, without) && !(out->other_ranks && is_below(path, batch)) &&
+               !out->trained) {
         out->trained = true;
         out->key = fc_strdup(path);
         out->old = one_line(old);
@@ -100,9 +104,10 @@ static fc_status compare_with(const fc_sweep_run *run, const fc_run *results, di
     return FC_OK;
 }
 
-static fc_status look_into(const fc_sweep_run *run, const fc_run *results, fc_sweep_state *out)
+static fc_status look_into(const fc_sweep_run *run, const fc_run *results, int ranks,
+                           fc_sweep_state *out)
 {
-    difference found = {0};
+    difference found = {.other_ranks = results->world_size != ranks};
     FC_TRY(compare_with(run, results, &found));
     bool anew = strcmp(run->config->train.resume, "never") == 0;
     fc_status status = FC_OK;
@@ -123,7 +128,7 @@ static fc_status look_into(const fc_sweep_run *run, const fc_run *results, fc_sw
     return status;
 }
 
-fc_status fc_sweep_look(const fc_sweep_run *run, fc_sweep_state *out)
+fc_status fc_sweep_look(const fc_sweep_run *run, int ranks, fc_sweep_state *out)
 {
     *out = FC_SWEEP_NEW;
     char *path = fc_format("%s/results.h5", run->config->output);
@@ -132,7 +137,7 @@ fc_status fc_sweep_look(const fc_sweep_run *run, fc_sweep_state *out)
         fc_run *results;
         status = fc_run_load(&results, path);
         if (status == FC_OK) {
-            status = look_into(run, results, out);
+            status = look_into(run, results, ranks, out);
             fc_run_destroy(&results);
         } else if (status == FC_DATA) {
             *out = FC_SWEEP_STARTED; /* the run sets a damaged file aside, and says so */
