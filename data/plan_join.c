@@ -40,14 +40,15 @@ static fc_status next_picture(fci_spill *pictures, const fci_record **p, bool *t
     return FC_OK;
 }
 
-/* what: "number" or "name" where only annotations make a repetition wrong; NULL: it always is. */
+/* what: "number" or "name" where only annotations make a repetition wrong; NULL: it always is.
+ * *repeated: there are some. */
 static fc_status join(fci_plan_builder *b, fci_spill *pictures, fci_spill *annotations,
-                      const char *what)
+                      const char *what, bool *repeated)
 {
     const fci_record *p, *a;
     uint64_t key[2] = {0, 0}; /* of the last picture that was stepped over */
     int64_t position = -1;
-    bool twice = false;
+    bool twice = false, any = false;
     FC_TRY(fci_spill_next(pictures, &p));
     FC_TRY(fci_spill_next(annotations, &a));
     while (p != NULL || a != NULL) {
@@ -67,11 +68,13 @@ static fc_status join(fci_plan_builder *b, fci_spill *pictures, fci_spill *annot
             if (twice && what == NULL) {
                 return occurs_twice(p, NULL);
             }
+            any = any || twice;
         } else {
             count_elsewhere(b, a);
             FC_TRY(fci_spill_next(annotations, &a));
         }
     }
+    *repeated = any;
     return FC_OK;
 }
 
@@ -115,12 +118,14 @@ done:
 static fc_status join_pictures(fci_plan_builder *b)
 {
     fci_spill *ids, *names;
+    bool repeated;
     fc_status status;
     fci_spill_create(&ids, b->options.folder, b->options.memory);
     fci_spill_create(&names, b->options.folder, b->options.memory);
     FC_TRY_GOTO(status, index_pictures(b, ids, names), done);
-    FC_TRY_GOTO(status, join(b, ids, b->by_id, b->derived ? "number" : NULL), done);
-    FC_TRY_GOTO(status, join(b, names, b->by_name, "name"), done);
+    FC_TRY_GOTO(status, join(b, ids, b->by_id, b->derived ? "number" : NULL, &repeated), done);
+    b->numeric = b->numeric && !repeated; /* numbers of names that repeat number nothing */
+    FC_TRY_GOTO(status, join(b, names, b->by_name, "name", &repeated), done);
 done:
     fci_spill_destroy(&ids);
     fci_spill_destroy(&names);
