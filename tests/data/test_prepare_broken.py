@@ -138,7 +138,7 @@ with open("whole.tar", "rb") as f:
     whole = f.read()
 one = 512 + 512 * -(-len(members[0][1]) // 512) + 1024  # a sample of a picture and a text
 for size, kept, damaged, without, cut in ((3 * one, 3, 0, 0, 1), (3 * one + 100, 3, 0, 0, 1), (3 * one + 600, 3, 1, 0, 1),
-                                          (4 * one - 1024, 4, 0, 1, 1), (4 * one - 500, 4, 0, 1, 1), (8 * one, 8, 0, 0, 1),
+                                          (4 * one - 1024, 4, 0, 1, 1), (4 * one - 505, 4, 0, 1, 1), (4 * one - 500, 4, 0, 0, 1), (8 * one, 8, 0, 0, 1),
                                           (8 * one + 1024, 8, 0, 0, 0)):
     write_bytes("cut.tar", whole[:size])
     said = run("shards.yaml")

@@ -74,7 +74,7 @@ def parts():
 
 def interrupt(number, expect):
     """Start, send a signal once two blocks are done; the blocks that are left."""
-    with subprocess.Popen([BIN, "prepare", "recipe.yaml", "crops.size=200"], stderr=subprocess.PIPE, text=True,
+    with subprocess.Popen([BIN, "prepare", "recipe.yaml", "crops.size=96"], stderr=subprocess.PIPE, text=True,
                           env={**os.environ, **FIXED, "OMP_NUM_THREADS": "1"}) as process:
         while len(parts()) < 2 and process.poll() is None:
             time.sleep(0.002)
@@ -85,7 +85,7 @@ def interrupt(number, expect):
     return said
 
 
-run("recipe.yaml", "crops.size=200", environment=FIXED)
+run("recipe.yaml", "crops.size=96", environment=FIXED)
 large = contents()
 os.remove("store.h5")
 assert "the same command goes on from there" in interrupt(signal.SIGTERM, 75)
@@ -95,7 +95,7 @@ if len(done) < 4:
     interrupt(signal.SIGKILL, -signal.SIGKILL)
     again = {name: os.stat(f"store.h5.work/{name}").st_mtime_ns for name in parts()}
     assert done.items() <= again.items(), (done, again)  # what was done stayed done
-said = run("recipe.yaml", "crops.size=200", ranks=2, environment=FIXED)
+said = run("recipe.yaml", "crops.size=96", ranks=2, environment=FIXED)
 assert "going on with what an earlier run left in store.h5.work" in said, said
 assert contents() == large and not os.path.exists("store.h5.work")
 
@@ -107,7 +107,7 @@ assert contents() == want
 os.remove("store.h5")
 interrupt(signal.SIGKILL, -signal.SIGKILL)
 write("regions.json", json.dumps({f"{i:04}.png_1_1_9_8.jpg": f"region {i}" for i in range(PICTURES)}))
-assert "going on" not in run("recipe.yaml", "crops.size=200", environment=FIXED)
+assert "going on" not in run("recipe.yaml", "crops.size=96", environment=FIXED)
 assert contents() != large
 
 # ---- too many bad pictures: what is done is kept, and a larger fraction goes on with it
