@@ -22,7 +22,7 @@ typedef enum { FC_LEAK_WARN, FC_LEAK_REFUSE, FC_LEAK_OFF } fc_leak_guard_choice;
 typedef enum { FC_RECOMPUTE_NONE, FC_RECOMPUTE_BLOCKS } fc_recompute;
 typedef enum { FC_BAD_LOSS_STOP, FC_BAD_LOSS_SKIP, FC_BAD_LOSS_ROLLBACK } fc_on_bad_loss;
 enum { FC_COMPAT_UNSYNCED_GRADIENTS = 1, FC_COMPAT_DUMMY_REGION = 2 };
-enum { FC_MOST_LOSSES = 16 };
+enum { FC_MOST_LOSSES = 16, FC_MOST_SETS = 8 };
 
 /* A store, made-up scenes, or nothing. */
 typedef struct fc_source {
@@ -37,6 +37,17 @@ typedef struct fc_loss_choice {
     double weight; /* above 0 */
     fc_loss_options options;
 } fc_loss_choice;
+
+/* Further stores that retrieval is tested on. */
+typedef struct fc_eval_sets {
+    int count;
+    struct fc_eval_set {
+        const char *name; /* letters, digits, - and _ */
+        fc_source data;
+        int image_size; /* 0: as in training */
+        fc_fit resize;
+    } set[FC_MOST_SETS];
+} fc_eval_sets;
 
 typedef struct fc_config {
     const char *name;
@@ -102,6 +113,7 @@ typedef struct fc_config {
             fc_source data;
             int image_size; /* 0: as in training */
             fc_fit resize;
+            fc_eval_sets more; /* of retrieval alone */
         } box_classification, retrieval;
     } eval;
     fc_yaml *tree; /* resolved, every key present; texts above belong to it */

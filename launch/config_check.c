@@ -20,6 +20,22 @@ static fc_status check_image_size(const fc_config *c, const char *key, int size)
     return FC_OK;
 }
 
+static fc_status check_sets(const fc_config *c)
+{
+    const fc_eval_sets *more = &c->eval.retrieval.more;
+    if (more->count > 0 && c->eval.retrieval.data.node == NULL) {
+        return fc_config_error(c, FC_USAGE, "eval.retrieval.more",
+                               "further stores, but eval.retrieval.data is not set");
+    }
+    for (int i = 0; i < more->count; i++) {
+        char *key = fc_format("eval.retrieval.more.%s.image_size", more->set[i].name);
+        fc_status status = check_image_size(c, key, more->set[i].image_size);
+        fc_free(&key);
+        FC_TRY(status);
+    }
+    return FC_OK;
+}
+
 static fc_status check_schedule(const fc_config *c)
 {
     bool cooldown = c->train.schedule.kind == FC_SCHEDULE_CONSTANT_COOLDOWN;
@@ -83,6 +99,7 @@ fc_status fci_config_cross_check(fc_config *c)
     FC_TRY(check_image_size(c, "eval.box_classification.image_size",
                             c->eval.box_classification.image_size));
     FC_TRY(check_image_size(c, "eval.retrieval.image_size", c->eval.retrieval.image_size));
+    FC_TRY(check_sets(c));
     FC_TRY(check_tower(c));
     FC_TRY(check_grid(c));
     if (c->data.min_box_size > c->data.max_box_size) {
@@ -136,6 +153,18 @@ static fc_status check_file(const fc_config *c, const char *key, const char *pat
 static fc_status check_source(const fc_config *c, const char *key, const fc_source *source)
 {
     return source->path != NULL ? check_file(c, key, source->path) : FC_OK;
+}
+
+static fc_status check_set_files(const fc_config *c)
+{
+    for (int i = 0; i < c->eval.retrieval.more.count; i++) {
+        const struct fc_eval_set *set = &c->eval.retrieval.more.set[i];
+        char *key = fc_format("eval.retrieval.more.%s.data", set->name);
+        fc_status status = check_source(c, key, &set->data);
+        fc_free(&key);
+        FC_TRY(status);
+    }
+    return FC_OK;
 }
 
 /* Stores that a term's options name. */
@@ -199,6 +228,7 @@ fc_status fc_config_check(const fc_config *c, unsigned purpose)
     if (eval) {
         FC_TRY(check_source(c, "eval.box_classification.data", &c->eval.box_classification.data));
         FC_TRY(check_source(c, "eval.retrieval.data", &c->eval.retrieval.data));
+        FC_TRY(check_set_files(c));
     }
     if (strcmp(c->model.init, "random") != 0) {
         FC_TRY(check_file(c, "model.init", c->model.init));

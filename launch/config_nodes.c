@@ -52,6 +52,67 @@ fc_status fci_read_source(fc_source *out, const fc_yaml *node)
     return fc_scene_options_read(&out->scenes, scenes);
 }
 
+/* ---- Further retrieval sets ---- */
+
+enum { MOST_SET_NAME = 32 };
+
+/* A name becomes part of a dataset's path. */
+static bool is_set_name(const char *name)
+{
+    size_t length =
+        strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+    return length > 0 && length <= MOST_SET_NAME && name[length] == '\0';
+}
+
+static fc_status read_set(struct fc_eval_set *out, const fc_yaml *node)
+{
+    static const char *const words[] = {"squash", "center_crop", NULL};
+    const int64_t most = 4096;
+    const fc_yaml *data = fc_yaml_get(node, "data"), *size = fc_yaml_get(node, "image_size"),
+                  *resize = fc_yaml_get(node, "resize");
+    int64_t pixels = 0;
+    int word = 0;
+    if (data == NULL || fc_yaml_type(data) == FC_YAML_NULL) {
+        return fc_yaml_error(node, "want a store, or {data: ...}");
+    }
+    FC_TRY(fci_read_source(&out->data, data));
+    if (size != NULL && fc_yaml_type(size) != FC_YAML_NULL) {
+        FC_TRY(fc_yaml_int(size, 1, most, &pixels));
+    }
+    if (resize != NULL) {
+        FC_TRY(fc_yaml_choice(resize, words, &word));
+    }
+    out->image_size = (int)pixels;
+    out->resize = word == 0 ? FC_FIT_SQUASH : FC_FIT_CENTER_CROP;
+    return FC_OK;
+}
+
+fc_status fci_read_sets(fc_eval_sets *out, const fc_yaml *node)
+{
+    *out = (fc_eval_sets){0};
+    if (fc_yaml_type(node) != FC_YAML_MAPPING) {
+        return fc_yaml_error(node, "want a mapping of names, e.g. {flickr30k: data/flickr30k.h5}");
+    }
+    for (int i = 0; i < fc_yaml_size(node); i++) {
+        const char *name;
+        const fc_yaml *value = fc_yaml_entry(node, i, &name);
+        if (!is_set_name(name)) {
+            return fc_yaml_error(value, "want a name of letters, digits, - and _, at most %d",
+                                 (int)MOST_SET_NAME);
+        }
+        if (fc_yaml_type(value) == FC_YAML_NULL) {
+            continue; /* switched off by a file laid over its base */
+        }
+        if (out->count == FC_MOST_SETS) {
+            return fc_yaml_error(value, "more than %d stores", (int)FC_MOST_SETS);
+        }
+        struct fc_eval_set *set = &out->set[out->count++];
+        FC_TRY(read_set(set, value));
+        set->name = name;
+    }
+    return FC_OK;
+}
+
 /* ---- Losses ---- */
 
 static fc_status unknown_loss(const fc_yaml *node, const char *name)
@@ -163,31 +224,49 @@ fc_status fci_write_out_losses(fc_yaml *tree, const char *assignment)
     return status;
 }
 
+/* A bare store where {data: ...} may stand becomes that. */
+static fc_status write_out_eval(fc_yaml *tree, const char *path)
+{
+    const fc_yaml *node;
+    FC_TRY(fci_config_node(tree, path, &node));
+    if (node == NULL) {
+        return FC_OK;
+    }
+    bool scenes = fc_yaml_get(node, "synthetic") != NULL && fc_yaml_get(node, "data") == NULL &&
+                  fc_yaml_size(node) == 1;
+    if (fc_yaml_type(node) != FC_YAML_SCALAR && !scenes) {
+        return FC_OK;
+    }
+    /* Two steps: the short form becomes the mapping it would be copied into. */
+    fc_yaml *copy = NULL;
+    FC_TRY(fc_yaml_parse(&copy, "{}", 2, "copy"));
+    fc_status status = fc_yaml_put(copy, "data", node);
+    if (status == FC_OK) {
+        status = fc_yaml_put(tree, path, copy);
+    }
+    fc_yaml_destroy(&copy);
+    return status;
+}
+
 fc_status fci_write_out_evals(fc_yaml *tree)
 {
-    static const char *const evals[][2] = {
-        {"eval.box_classification", "eval.box_classification.data"},
-        {"eval.retrieval", "eval.retrieval.data"},
-    };
-    for (size_t i = 0; i < sizeof evals / sizeof *evals; i++) {
-        const fc_yaml *node;
-        FC_TRY(fci_config_node(tree, evals[i][0], &node));
-        if (node == NULL) {
-            continue;
+    static const char more[] = "eval.retrieval.more";
+    FC_TRY(write_out_eval(tree, "eval.box_classification"));
+    FC_TRY(write_out_eval(tree, "eval.retrieval"));
+    const fc_yaml *sets;
+    FC_TRY(fci_config_node(tree, more, &sets));
+    for (int i = 0; sets != NULL && i < fc_yaml_size(sets); i++) {
+        const char *name = NULL;
+        if (fc_yaml_type(sets) == FC_YAML_MAPPING) {
+            (void)fc_yaml_entry(sets, i, &name);
         }
-        bool scenes = fc_yaml_get(node, "synthetic") != NULL && fc_yaml_get(node, "data") == NULL &&
-                      fc_yaml_size(node) == 1;
-        if (fc_yaml_type(node) == FC_YAML_SCALAR || scenes) {
-            /* Two steps: the short form becomes the mapping it would be copied into. */
-            fc_yaml *copy = NULL;
-            FC_TRY(fc_yaml_parse(&copy, "{}", 2, "copy"));
-            fc_status status = fc_yaml_put(copy, "data", node);
-            if (status == FC_OK) {
-                status = fc_yaml_put(tree, evals[i][0], copy);
-            }
-            fc_yaml_destroy(&copy);
-            FC_TRY(status);
+        if (name == NULL || strlen(name) > MOST_SET_NAME || strchr(name, '.') != NULL) {
+            continue; /* refused when it is read */
         }
+        char *path = fc_format("%s.%s", more, name);
+        fc_status status = write_out_eval(tree, path);
+        fc_free(&path);
+        FC_TRY(status);
     }
     return FC_OK;
 }

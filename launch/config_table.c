@@ -21,6 +21,7 @@
 #define FC_MODEL(key, fallback, doc) ROW(FCI_KEY_MODEL, key, fallback, 0, 0, NULL, doc)
 #define FC_SOURCE(key, fallback, doc) ROW(FCI_KEY_SOURCE, key, fallback, 0, 0, NULL, doc)
 #define FC_LOSSES(key, fallback, doc) ROW(FCI_KEY_LOSSES, key, fallback, 0, 0, NULL, doc)
+#define FC_SETS(key, fallback, doc) ROW(FCI_KEY_SETS, key, fallback, 0, 0, NULL, doc)
 
 static const fci_key table[] = {
 #include "launch/config.def"
@@ -146,6 +147,8 @@ fc_status fci_key_read(const fci_key *key, const fc_yaml *node, fc_config *confi
         return fci_read_source(field, node);
     case FCI_KEY_LOSSES:
         return fci_read_losses(config, node);
+    case FCI_KEY_SETS:
+        return fci_read_sets(field, node);
     }
     return FC_FAIL(FC_BUG, "%s: no reader", key->path);
 }
@@ -188,6 +191,7 @@ static void say_values(const fci_key *key, char out[256])
     case FCI_KEY_MODEL:
     case FCI_KEY_SOURCE:
     case FCI_KEY_LOSSES:
+    case FCI_KEY_SETS:
         break;
     }
 }

@@ -14,7 +14,8 @@ typedef enum {
     FCI_KEY_SET,
     FCI_KEY_MODEL,
     FCI_KEY_SOURCE,
-    FCI_KEY_LOSSES
+    FCI_KEY_LOSSES,
+    FCI_KEY_SETS
 } fci_key_kind;
 
 typedef struct fci_key {
@@ -42,6 +43,7 @@ FC_NODISCARD fc_status fci_key_read(const fci_key *key, const fc_yaml *node, fc_
 FC_NODISCARD fc_status fci_read_model(fc_config *config, const fc_yaml *node);
 FC_NODISCARD fc_status fci_read_source(fc_source *out, const fc_yaml *node);
 FC_NODISCARD fc_status fci_read_losses(fc_config *config, const fc_yaml *node);
+FC_NODISCARD fc_status fci_read_sets(fc_eval_sets *out, const fc_yaml *node);
 /** Write short forms out, so that an override may go below them: a bare loss weight, a bare store
  * to evaluate on; and the default terms, where an override changes one of them. */
 FC_NODISCARD fc_status fci_write_out_losses(fc_yaml *tree, const char *assignment);

@@ -151,13 +151,24 @@ static fc_status check_store(const fc_experiment *x, const fc_store *s, const ch
     return FC_OK;
 }
 
+enum { OPEN_STORES = 3 + FC_MOST_SETS };
+
+static void list_stores(const fc_experiment *x, fc_store *all[OPEN_STORES])
+{
+    all[0] = x->train;
+    all[1] = x->box;
+    all[2] = x->retrieval;
+    memcpy(all + 3, x->more, sizeof x->more);
+}
+
 fc_status fc_experiment_store(fc_experiment *x, const fc_source *source, const char *key,
                               fc_store **out)
 {
     char *path;
     FC_TRY(source_path(x, source, &path));
-    fc_store *already[] = {x->train, x->box, x->retrieval};
-    for (size_t i = 0; i < sizeof already / sizeof *already; i++) {
+    fc_store *already[OPEN_STORES];
+    list_stores(x, already);
+    for (int i = 0; i < OPEN_STORES; i++) {
         if (already[i] != NULL && strcmp(already[i]->path, path) == 0) {
             *out = already[i];
         }
@@ -268,6 +279,19 @@ static fc_status plan_training(fc_experiment *x)
     return FC_OK;
 }
 
+static fc_status open_sets(fc_experiment *x)
+{
+    const fc_eval_sets *more = &x->config->eval.retrieval.more;
+    for (int i = 0; i < more->count; i++) {
+        char *key = fc_format("eval.retrieval.more.%s", more->set[i].name);
+        fc_status status = fc_experiment_store(x, &more->set[i].data, key, &x->more[i]);
+        fc_free(&key);
+        FC_TRY(status);
+        FC_TRY(fc_eval_retrieval_check(x->more[i]));
+    }
+    return FC_OK;
+}
+
 fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm *comm,
                              unsigned purpose)
 {
@@ -288,6 +312,7 @@ fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm 
             fc_experiment_store(x, &config->eval.retrieval.data, "eval.retrieval", &x->retrieval));
         FC_TRY(fc_eval_retrieval_check(x->retrieval));
     }
+    FC_TRY(open_sets(x));
     FC_TRY(fc_leak_guard(x));
     return fc_dist_agree(fc_experiment_model(config, x->dtype, &x->model));
 }
@@ -297,13 +322,15 @@ void fc_experiment_close(fc_experiment *x)
     fc_sampler_destroy(&x->sampler);
     fc_clip_destroy(&x->model);
     fc_concepts_close(&x->concepts);
-    if (x->retrieval != x->box && x->retrieval != x->train) {
-        fc_store_close(&x->retrieval);
+    fc_store *all[OPEN_STORES];
+    list_stores(x, all);
+    for (int i = 0; i < OPEN_STORES; i++) {
+        fc_store *one = all[i];
+        for (int k = i + 1; k < OPEN_STORES; k++) {
+            all[k] = all[k] == one ? NULL : all[k];
+        }
+        fc_store_close(&one);
     }
-    if (x->box != x->train) {
-        fc_store_close(&x->box);
-    }
-    fc_store_close(&x->train);
 }
 
 static int auto_workers(void)

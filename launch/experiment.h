@@ -14,6 +14,7 @@ typedef struct fc_experiment {
     fc_dtype dtype;
     fc_clip *model;
     fc_store *train, *box, *retrieval; /* NULL: not asked for; may be one store */
+    fc_store *more[FC_MOST_SETS];      /* of eval.retrieval.more; may be one of these, too */
     fc_concepts *concepts;             /* NULL: no term needs them */
     fc_step_options step;
     fc_schedule schedule;

@@ -98,6 +98,16 @@ static fc_status run_all(fc_experiment *x, fc_evaluation *out)
                             c->eval.retrieval.resize, retrieval, &out->retrieval));
         out->has_retrieval = true;
     }
+    for (int i = 0; i < c->eval.retrieval.more.count; i++) {
+        const struct fc_eval_set *set = &c->eval.retrieval.more.set[i];
+        char *label = fc_format("retrieval, %s", set->name);
+        fc_status status = run_protocol(x, label, x->more[i], set->image_size, set->resize,
+                                        retrieval, &out->more[i].result);
+        fc_free(&label);
+        FC_TRY(status);
+        out->more[i].name = set->name;
+        out->more_count = i + 1;
+    }
     return FC_OK;
 }
 

@@ -130,6 +130,26 @@ static void print_training(const fc_run *run)
     fc_table_destroy(&table);
 }
 
+/* Further retrieval sets: the newest evaluation of each. */
+static void print_sets(const fc_run *run)
+{
+    if (run->sets == 0) {
+        return;
+    }
+    static const char *const headings[1 + FC_RETRIEVAL_COLUMNS] = {
+        "newest, on", "I>T R@1", "R@5", "R@10", "T>I R@1", "R@5", "R@10"};
+    fc_table *table = fc_table_create(1 + FC_RETRIEVAL_COLUMNS, headings);
+    for (int s = 0; s < run->sets; s++) {
+        fc_table_cell(table, "%s", run->set[s].name);
+        for (int i = 0; i < FC_RETRIEVAL_COLUMNS; i++) {
+            fc_table_percent(table, run->set[s].column[i][run->evals - 1]);
+        }
+    }
+    printf("\n");
+    fc_table_print(table, stdout);
+    fc_table_destroy(&table);
+}
+
 static void print_evaluations(const fc_run *run)
 {
     if (run->evals == 0) {
@@ -173,6 +193,7 @@ static void print_evaluations(const fc_run *run)
     printf("\n");
     fc_table_print(table, stdout);
     fc_table_destroy(&table);
+    print_sets(run);
     const char *const names[] = {"boxes", "retrieval"};
     const char *const protocols[] = {run->box_protocol, run->retrieval_protocol};
     for (int i = 0; i < 2; i++) {

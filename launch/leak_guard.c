@@ -79,18 +79,32 @@ static fc_status compare(const fc_experiment *x, fc_store *eval, const char *key
     return status;
 }
 
-static fc_status compare_all(const fc_experiment *x)
+static fc_status compare_sets(const fc_experiment *x)
 {
-    if (x->box != NULL && x->box == x->retrieval) {
-        return compare(x, x->box, "eval.box_classification and eval.retrieval");
-    }
-    if (x->box != NULL) {
-        FC_TRY(compare(x, x->box, "eval.box_classification"));
-    }
-    if (x->retrieval != NULL) {
-        FC_TRY(compare(x, x->retrieval, "eval.retrieval"));
+    for (int i = 0; i < x->config->eval.retrieval.more.count; i++) {
+        if (x->more[i] == x->box || x->more[i] == x->retrieval) {
+            continue; /* compared */
+        }
+        char *key = fc_format("eval.retrieval.more.%s", x->config->eval.retrieval.more.set[i].name);
+        fc_status status = compare(x, x->more[i], key);
+        fc_free(&key);
+        FC_TRY(status);
     }
     return FC_OK;
+}
+
+static fc_status compare_all(const fc_experiment *x)
+{
+    bool one = x->box != NULL && x->box == x->retrieval;
+    if (x->box != NULL) {
+        FC_TRY(compare(x, x->box,
+                       one ? "eval.box_classification and eval.retrieval"
+                           : "eval.box_classification"));
+    }
+    if (x->retrieval != NULL && !one) {
+        FC_TRY(compare(x, x->retrieval, "eval.retrieval"));
+    }
+    return compare_sets(x);
 }
 
 fc_status fc_leak_guard(const fc_experiment *x)

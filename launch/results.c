@@ -252,6 +252,24 @@ static fc_status set_categories(fc_run *run, const fc_results_eval_row *row)
                           "per_category_top1");
 }
 
+static void set_retrieval_sets(fc_run *run, int64_t e, const fc_results_eval_row *row)
+{
+    for (int s = 0; s < run->sets; s++) {
+        for (int i = 0; i < FC_RETRIEVAL_COLUMNS; i++) {
+            run->set[s].column[i][e] = NAN;
+        }
+    }
+    for (int s = 0; s < row->sets; s++) {
+        fc_retrieval_set *set = fci_run_set(run, row->set[s].name);
+        for (int i = 0; i < FC_RETRIEVAL_COLUMNS; i++) {
+            set->column[i][e] = row->set[s].value[i];
+        }
+        if (row->set[s].protocol != NULL) {
+            set_text(&set->protocol, row->set[s].protocol);
+        }
+    }
+}
+
 fc_status fc_results_eval(fc_results *r, const fc_results_eval_row *row)
 {
     fc_run *run = r->run;
@@ -267,6 +285,7 @@ fc_status fc_results_eval(fc_results *r, const fc_results_eval_row *row)
     run->retrieval[FC_RETRIEVAL_##constant][e] = row->has_retrieval ? row->field : NAN;
     FC_RETRIEVAL_COLUMN_MAP(XX)
 #undef XX
+    set_retrieval_sets(run, e, row);
     run->regions[e] = row->has_box ? row->regions : 0;
     for (int64_t k = 0; k < run->categories; k++) {
         run->per_category_top1[e * run->categories + k] =

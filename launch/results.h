@@ -50,6 +50,13 @@ extern const char *const fc_train_column[FC_TRAIN_COLUMNS];
 extern const char *const fc_box_column[FC_BOX_COLUMNS];
 extern const char *const fc_retrieval_column[FC_RETRIEVAL_COLUMNS];
 
+/* One of further stores that retrieval was tested on (eval.retrieval.more): /eval/retrieval_NAME.
+ */
+typedef struct fc_retrieval_set {
+    char *name, *protocol;                /* protocol NULL: none */
+    double *column[FC_RETRIEVAL_COLUMNS]; /* (E) each */
+} fc_retrieval_set;
+
 /* A run's record, as it is in memory and as it comes out of a file. Values a row does not have are
  * NaN. */
 typedef struct fc_run {
@@ -74,6 +81,8 @@ typedef struct fc_run {
     char *box_protocol;          /* NULL: none */
     double *retrieval[FC_RETRIEVAL_COLUMNS];
     char *retrieval_protocol;
+    int sets;
+    fc_retrieval_set *set; /* (sets) */
 
     int64_t epochs, epoch_capacity;
     double *epoch_seconds; /* (epochs) */
@@ -122,6 +131,11 @@ typedef struct fc_results_eval_row {
     int64_t regions, categories;
     const double *per_category_top1;               /* (categories), NaN: no boxes of it; or NULL */
     const char *box_protocol, *retrieval_protocol; /* how it was measured; NULL: as before */
+    int sets;
+    const struct fc_results_set {
+        const char *name, *protocol;
+        double value[FC_RETRIEVAL_COLUMNS];
+    } * set; /* (sets) */
 } fc_results_eval_row;
 
 /** Start (resume NULL) or go on with a results file, and save it with status `running`. A file that

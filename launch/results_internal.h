@@ -9,6 +9,8 @@ FC_NODISCARD fc_status fci_run_column(double **out, int64_t n, const char *what)
 /** Make room for one more row / evaluation in every column; new places are NaN. */
 void fci_run_reserve_row(fc_run *run);
 void fci_run_reserve_eval(fc_run *run);
+/** The retrieval set of that name, added with NaN in all evaluations where it is new. */
+fc_retrieval_set *fci_run_set(fc_run *run, const char *name);
 /** The index of a term, added with NaN in all rows where it is new. */
 int fci_run_term(fc_run *run, const char *name);
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_TERMS = 1000, MAX_CATEGORIES = 1 << 20 };
+enum { MAX_TERMS = 1000, MAX_SETS = 100, MAX_CATEGORIES = 1 << 20 };
 
 typedef struct source {
     hid_t file;
@@ -163,6 +163,49 @@ static fc_status read_protocol(const source *s, const char *group, char **out)
     return status;
 }
 
+static fc_status read_set(const source *s, fc_run *run, const char *group, const char *name)
+{
+    if (run->sets == MAX_SETS) {
+        return FC_FAIL(FC_DATA, "%s:/eval has more than %d retrieval sets", s->path, MAX_SETS);
+    }
+    fc_retrieval_set *set = fci_run_set(run, name);
+    char *path = fc_format("/eval/%s", group);
+    for (int i = 0; i < FC_RETRIEVAL_COLUMNS; i++) {
+        fc_free(&set->column[i]); /* the empty column the name came with */
+    }
+    fc_status status =
+        read_columns(s, path, FC_RETRIEVAL_COLUMNS, fc_retrieval_column, run->evals, set->column);
+    if (status == FC_OK) {
+        status = read_protocol(s, path, &set->protocol);
+    }
+    fc_free(&path);
+    return status;
+}
+
+/* Groups /eval/retrieval_NAME. */
+static fc_status read_sets(const source *s, fc_run *run)
+{
+    static const char prefix[] = "retrieval_";
+    hid_t eval = H5Gopen2(s->file, "/eval", H5P_DEFAULT);
+    FC_H5(eval, FC_DATA, "%s:/eval is not a group", s->path);
+    H5G_info_t info = {0};
+    fc_status status = FC_OK;
+    if (H5Gget_info(eval, &info) < 0) {
+        status = FC_H5_FAIL(FC_DATA, "%s:/eval cannot be read", s->path);
+    }
+    for (hsize_t i = 0; status == FC_OK && i < info.nlinks; i++) {
+        char name[256];
+        if (H5Lget_name_by_idx(eval, ".", H5_INDEX_NAME, H5_ITER_INC, i, name, sizeof name,
+                               H5P_DEFAULT) < 0) {
+            status = FC_H5_FAIL(FC_DATA, "%s:/eval cannot be read", s->path);
+        } else if (strncmp(name, prefix, strlen(prefix)) == 0) {
+            status = read_set(s, run, name, name + strlen(prefix));
+        }
+    }
+    H5Gclose(eval);
+    return status;
+}
+
 static fc_status read_eval(const source *s, fc_run *run)
 {
     void *epoch = NULL, *regions = NULL;
@@ -185,7 +228,7 @@ static fc_status read_eval(const source *s, fc_run *run)
     if (run->has_retrieval) {
         FC_TRY(read_protocol(s, "/eval/retrieval", &run->retrieval_protocol));
     }
-    return FC_OK;
+    return read_sets(s, run);
 }
 
 static fc_status read_cost(const source *s, fc_run *run)

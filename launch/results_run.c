@@ -62,6 +62,9 @@ void fci_run_reserve_eval(fc_run *run)
     }
     for (int i = 0; i < FC_RETRIEVAL_COLUMNS; i++) {
         grow(&run->retrieval[i], run->evals, to);
+        for (int s = 0; s < run->sets; s++) {
+            grow(&run->set[s].column[i], run->evals, to);
+        }
     }
     run->regions = fc_realloc(run->regions, (size_t)to, sizeof *run->regions);
     memset(run->regions + run->evals, 0, (size_t)(to - run->evals) * sizeof *run->regions);
@@ -69,6 +72,34 @@ void fci_run_reserve_eval(fc_run *run)
         grow(&run->per_category_top1, run->evals * run->categories, to * run->categories);
     }
     run->eval_capacity = to;
+}
+
+fc_retrieval_set *fci_run_set(fc_run *run, const char *name)
+{
+    for (int i = 0; i < run->sets; i++) {
+        if (strcmp(run->set[i].name, name) == 0) {
+            return &run->set[i];
+        }
+    }
+    run->set = fc_realloc(run->set, (size_t)run->sets + 1, sizeof *run->set);
+    fc_retrieval_set *set = &run->set[run->sets++];
+    *set = (fc_retrieval_set){.name = fc_strdup(name)};
+    for (int i = 0; i < FC_RETRIEVAL_COLUMNS; i++) {
+        grow(&set->column[i], 0, run->eval_capacity);
+    }
+    return set;
+}
+
+static void free_sets(fc_run *run)
+{
+    for (int s = 0; s < run->sets; s++) {
+        fc_free(&run->set[s].name);
+        fc_free(&run->set[s].protocol);
+        for (int i = 0; i < FC_RETRIEVAL_COLUMNS; i++) {
+            fc_free(&run->set[s].column[i]);
+        }
+    }
+    fc_free(&run->set);
 }
 
 int fci_run_term(fc_run *run, const char *name)
@@ -120,6 +151,7 @@ void fc_run_destroy(fc_run **run)
     for (int i = 0; i < FC_RETRIEVAL_COLUMNS; i++) {
         fc_free(&r->retrieval[i]);
     }
+    free_sets(r);
     fc_free(&r->step);
     fc_free(&r->term_name);
     fc_free(&r->term);

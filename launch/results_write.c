@@ -90,13 +90,33 @@ static fc_status fill_box(hid_t group, const fc_run *run)
     return FC_OK;
 }
 
-static fc_status fill_retrieval(hid_t group, const fc_run *run)
+static fc_status write_retrieval(hid_t group, const fc_run *run, const char *protocol,
+                                 double *const *column)
 {
-    if (run->retrieval_protocol != NULL) {
-        FC_TRY(fci_h5_set_string(group, run->path, "protocol", run->retrieval_protocol));
+    if (protocol != NULL) {
+        FC_TRY(fci_h5_set_string(group, run->path, "protocol", protocol));
     }
     return write_columns(group, run->path, FC_RETRIEVAL_COLUMNS, fc_retrieval_column, run->evals,
-                         run->retrieval);
+                         column);
+}
+
+static fc_status fill_retrieval(hid_t group, const fc_run *run)
+{
+    return write_retrieval(group, run, run->retrieval_protocol, run->retrieval);
+}
+
+static fc_status write_set(hid_t eval, const fc_run *run, const fc_retrieval_set *set)
+{
+    char *name = fc_format("retrieval_%s", set->name);
+    hid_t group = H5Gcreate2(eval, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    fc_status status = group < 0
+                           ? FC_H5_FAIL(FC_RUNTIME, "cannot write group %s of %s", name, run->path)
+                           : write_retrieval(group, run, set->protocol, set->column);
+    if (group >= 0) {
+        H5Gclose(group);
+    }
+    fc_free(&name);
+    return status;
 }
 
 static fc_status fill_eval(hid_t group, const fc_run *run)
@@ -107,6 +127,9 @@ static fc_status fill_eval(hid_t group, const fc_run *run)
     }
     if (run->has_retrieval) {
         FC_TRY(in_group(group, "retrieval", run, fill_retrieval));
+    }
+    for (int s = 0; s < run->sets; s++) {
+        FC_TRY(write_set(group, run, &run->set[s]));
     }
     return FC_OK;
 }

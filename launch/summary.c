@@ -56,10 +56,12 @@ static void add_boxes(fc_table *t, const fc_evaluation *b, const fc_evaluation *
     }
 }
 
-static void add_retrieval(fc_table *t, const fc_evaluation *b, const fc_evaluation *e)
+/* before: whether there is such a column; o: what stands there, NULL: nothing. */
+static void add_retrieval(fc_table *t, bool before, const fc_retrieval_result *o,
+                          const fc_retrieval_result *r)
 {
-    const fc_retrieval_result *r = &e->retrieval, none = {NAN, NAN, NAN, NAN, NAN, NAN, 0, 0};
-    const fc_retrieval_result *o = b != NULL && b->has_retrieval ? &b->retrieval : &none;
+    const fc_retrieval_result none = {NAN, NAN, NAN, NAN, NAN, NAN, 0, 0};
+    o = o != NULL ? o : &none;
     double images = (double)r->images, captions = (double)r->captions, own = captions / images;
     const measure rows[] = {
         {"picture to text, R@1", o->i2t_r1, r->i2t_r1, chance_of_any(own, captions, 1)},
@@ -70,7 +72,21 @@ static void add_retrieval(fc_table *t, const fc_evaluation *b, const fc_evaluati
         {"text to picture, R@10", o->t2i_r10, r->t2i_r10, fmin(1, 10 / images)},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        add(t, rows[i], b != NULL);
+        add(t, rows[i], before);
+    }
+}
+
+/* Further stores, each under its name. */
+static void add_more(fc_table *t, const fc_evaluation *b, const fc_evaluation *e)
+{
+    for (int i = 0; i < e->more_count; i++) {
+        bool old = b != NULL && i < b->more_count;
+        fc_table_rule(t);
+        fc_table_cell(t, "retrieval on %s", e->more[i].name);
+        for (int column = b != NULL ? 3 : 2; column > 0; column--) {
+            fc_table_cell(t, "%s", "");
+        }
+        add_retrieval(t, b != NULL, old ? &b->more[i].result : NULL, &e->more[i].result);
     }
 }
 
@@ -86,8 +102,10 @@ void fc_summary_print(const fc_evaluation *before, const fc_evaluation *after)
         add_boxes(t, before, after);
     }
     if (after->has_retrieval) {
-        add_retrieval(t, before, after);
+        bool old = before != NULL && before->has_retrieval;
+        add_retrieval(t, before != NULL, old ? &before->retrieval : NULL, &after->retrieval);
     }
+    add_more(t, before, after);
     fc_table_print(t, stdout);
     fflush(stdout);
     fc_table_destroy(&t);
@@ -95,16 +113,20 @@ void fc_summary_print(const fc_evaluation *before, const fc_evaluation *after)
 
 void fc_summary_log(const fc_evaluation *e)
 {
-    char text[256];
+    char text[1024];
     int n = snprintf(text, sizeof text, "epoch %g:", e->epoch);
     if (e->has_box) {
         n += snprintf(text + n, sizeof text - (size_t)n, " box top-1 %.1f top-5 %.1f",
                       100 * e->box.top1, 100 * e->box.top5);
     }
     if (e->has_retrieval) {
-        snprintf(text + n, sizeof text - (size_t)n,
-                 "%s R@1 picture to text %.1f, text to picture %.1f", e->has_box ? ";" : "",
-                 100 * e->retrieval.i2t_r1, 100 * e->retrieval.t2i_r1);
+        n += snprintf(text + n, sizeof text - (size_t)n,
+                      "%s R@1 picture to text %.1f, text to picture %.1f", e->has_box ? ";" : "",
+                      100 * e->retrieval.i2t_r1, 100 * e->retrieval.t2i_r1);
+    }
+    for (int i = 0; i < e->more_count; i++) {
+        n += snprintf(text + n, sizeof text - (size_t)n, "; on %s %.1f, %.1f", e->more[i].name,
+                      100 * e->more[i].result.i2t_r1, 100 * e->more[i].result.t2i_r1);
     }
     fc_log_info("%s", text);
 }

@@ -2,6 +2,7 @@
 #ifndef FC_LAUNCH_SUMMARY_H
 #define FC_LAUNCH_SUMMARY_H
 
+#include "launch/config.h"
 #include "launch/evaluate.h"
 
 typedef struct fc_evaluation {
@@ -9,6 +10,11 @@ typedef struct fc_evaluation {
     bool has_box, has_retrieval;
     fc_box_result box;
     fc_retrieval_result retrieval;
+    int more_count;
+    struct {
+        const char *name; /* the configuration's */
+        fc_retrieval_result result;
+    } more[FC_MOST_SETS];
     /* Synthetic scenes: top-1 over categories that training scenes had and over those they left
      * out; NaN elsewhere. */
     double seen_top1, unseen_top1;

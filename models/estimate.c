@@ -5,12 +5,15 @@
 
 #include "models/clip_parts.h"
 
+#include <math.h>
+
 /* Of one tower. Values: results of ops. */
 typedef struct tally {
     double linear;    /* FLOPs forward; twice that backward */
     double input;     /* of which the input needs no gradient: once that backward */
     double attention; /* FLOPs forward; 2.5 times that backward */
     double locked;    /* backward FLOPs of these that locked parts save */
+    double passing;   /* most values alive while a locked block runs */
     double kept;      /* values outside blocks that run again */
     double block;     /* values of one whole block */
     double blocks;    /* values of all blocks but the last */
@@ -44,6 +47,7 @@ static void whole_blocks(tally *t, double rows, double pairs, double width, doub
         double values = rows * 5 * width + finish(t, rows, width, hidden, eva);
         if (l < locked) {
             t->locked += 2 * (t->linear - before) + 2.5 * (t->attention - attention);
+            t->passing = fmax(t->passing, t->kept + values);
             t->kept += rows * width; /* its result, and nothing of how it came about */
             continue;
         }
@@ -174,4 +178,5 @@ void fc_clip_estimate(fc_clip_cost *out, const fc_model_config *config, int imag
     text_cost(&words, config, work);
     add_tower(out, &vision, image_frozen, work->recompute);
     add_tower(out, &words, text_frozen, work->recompute);
+    out->activations = fmax(out->activations, vision.passing);
 }

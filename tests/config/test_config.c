@@ -268,6 +268,19 @@ static void test_overrides(void)
                           "eval.retrieval.resize=center_crop eval.box_classification=null"));
     FC_CHECK_STR(c->eval.retrieval.data.path, "v.h5");
     FC_CHECK_INT(c->eval.retrieval.resize, FC_FIT_CENTER_CROP);
+    FC_CHECK_INT(c->eval.retrieval.more.count, 0);
+    fc_config_destroy(&c);
+    FC_CHECK_OK(load_text(&c, "eval: {retrieval: {data: v.h5, more: {a: w.h5, b: null}}}\n",
+                          "eval.retrieval.more.a.resize=center_crop eval.retrieval.more.c=x.h5"));
+    FC_CHECK_INT(c->eval.retrieval.more.count, 2);
+    FC_CHECK_STR(c->eval.retrieval.more.set[0].name, "a");
+    FC_CHECK_STR(c->eval.retrieval.more.set[0].data.path, "w.h5");
+    FC_CHECK_INT(c->eval.retrieval.more.set[0].resize, FC_FIT_CENTER_CROP);
+    FC_CHECK_STR(c->eval.retrieval.more.set[1].data.path, "x.h5");
+    FC_CHECK_INT(c->eval.retrieval.more.set[1].resize, FC_FIT_SQUASH);
+    fc_config_destroy(&c);
+    FC_CHECK_OK(load_text(&c, "eval: {retrieval: v.h5, box_classification: v.h5}\n",
+                          "eval.retrieval.resize=center_crop eval.box_classification=null"));
     FC_CHECK(c->eval.box_classification.data.node == NULL);
     fc_config_destroy(&c);
     FC_CHECK_OK(load_text(&c, "data: {train: a.h5}\ntrain: {steps: 5}\n",
@@ -351,6 +364,18 @@ static void test_mistakes(void)
     REFUSED("eval: {retrieval: {data: x.h5, resize: longest}}\n", "want squash or center_crop");
     REFUSED("eval: {box_classification: {data: x.h5, resize: center_crop}}\n",
             "eval.box_classification.resize: want squash or longest");
+    REFUSED("eval: {retrieval: {data: x.h5, more: {a b: y.h5}}}\n", "want a name of letters");
+    REFUSED("eval: {retrieval: {data: x.h5, more: {a.b: y.h5}}}\n", "want a name of letters");
+    REFUSED("eval: {retrieval: {data: x.h5, more: [y.h5]}}\n",
+            "eval.retrieval.more: want a mapping");
+    REFUSED("eval: {retrieval: {more: {a: y.h5}}}\n", "eval.retrieval.data is not set");
+    REFUSED("eval:\n  retrieval:\n    data: x.h5\n    more: {a: {data: y.h5, resise: squash}}\n",
+            "exp.yaml:4: eval.retrieval.more.a.resise: unknown key; did you mean "
+            "eval.retrieval.more.a.resize?");
+    REFUSED("eval: {retrieval: {data: x.h5, more: {a: {data: y.h5, resize: longest}}}}\n",
+            "eval.retrieval.more.a.resize: want squash or center_crop");
+    REFUSED("eval: {retrieval: {data: x.h5, more: {a: {data: y.h5, image_size: 15}}}}\n",
+            "eval.retrieval.more.a.image_size: 15");
     REFUSED("eval: {box_clasification: x.h5}\n", "did you mean eval.box_classification");
     REFUSED("name: a/b\n", "exp.yaml:1: name: want 1 to");
     REFUSED("name: [a]\n", "exp.yaml:1: name: want 1 to");
@@ -401,6 +426,8 @@ static void test_files(void)
                 FC_NOINPUT, "exp.yaml:2: model.init: cannot open w.safetensors");
     CHECK_FAILS("eval:\n  retrieval: v.h5\n", FC_FOR_EVAL, FC_NOINPUT,
                 "exp.yaml:2: eval.retrieval.data: cannot open v.h5");
+    CHECK_FAILS("eval:\n  retrieval: {data: {synthetic: {}}, more: {b: v.h5}}\n", FC_FOR_EVAL,
+                FC_NOINPUT, "exp.yaml:2: eval.retrieval.more.b.data: cannot open v.h5");
     CHECK_FAILS("data: {train: {synthetic: {}}}\neval:\n  box_classification: v.h5\n",
                 FC_FOR_TRAIN | FC_FOR_EVAL, FC_NOINPUT, "exp.yaml:3: eval.box_classification.data");
     CHECK_FAILS("data: {train: {synthetic: {}}}\nlosses: {regionclip: {concepts: gone.h5}}\n",
@@ -454,6 +481,16 @@ static void test_shipped(void)
     shipped("methods_regionclip", "regionclip");
     shipped("methods_clipself", "clipself");
     shipped("methods_fineclip", all_terms);
+    static const char *const sizes[] = {"100k", "500k", "2.5m"};
+    static const char *const methods[][2] = {{"clip", "global_contrastive"},
+                                             {"regionclip", "regionclip"},
+                                             {"clipself", "clipself"},
+                                             {"fineclip", all_terms}};
+    for (size_t i = 0; i < 12; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "scaling_%s_%s", sizes[i / 4], methods[i % 4][0]);
+        shipped(name, methods[i % 4][1]);
+    }
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char name[64];
         snprintf(name, sizeof name, "ablation_row%d", (int)i + 1);
@@ -462,6 +499,14 @@ static void test_shipped(void)
         shipped(name, rows[i]);
     }
     fc_config *c = NULL;
+    FC_CHECK_OK(fc_config_load(&c, "experiments/scaling_500k_clipself.yaml", 0, NULL));
+    FC_CHECK_INT(c->data.samples, 500000);
+    FC_CHECK_STR(c->data.train.path, "data/cc2.5m.h5");
+    FC_CHECK_INT(c->model.unlocked_blocks, 12);
+    FC_CHECK_NEAR(c->train.ensemble_alpha, 0.7, 0);
+    FC_CHECK_INT(c->eval.retrieval.more.count, 1);
+    FC_CHECK_STR(c->eval.retrieval.more.set[0].name, "flickr30k");
+    fc_config_destroy(&c);
     FC_CHECK_OK(fc_config_load(&c, "experiments/coco_vitl14.yaml", 0, NULL));
     FC_CHECK_INT(c->model.image_size, 336);
     FC_CHECK_INT(c->model.config.vision.layers, 24);

@@ -101,6 +101,10 @@ int main(void)
         {ALL, PICTURES, PICTURES, ROWS, ROWS * LENGTH, FC_FREEZE_LOGIT_SCALE, false},
         {PICTURES, PICTURES, PICTURES, ROWS, ROWS * LENGTH, 0, false},
         {ALL, 0, 0, ROWS, ROWS * LENGTH, 0, false},
+        {ALL, PICTURES, 0, ROWS, ROWS * LENGTH, FC_TRAIN_LAST_BLOCKS(4) | FC_FREEZE_TEXT, false},
+        {ALL, PICTURES, 0, ROWS, ROWS * LENGTH, FC_TRAIN_LAST_BLOCKS(2) | FC_FREEZE_TEXT, false},
+        {PICTURES, PICTURES, PICTURES, ROWS, ROWS * LENGTH, FC_TRAIN_LAST_BLOCKS(3), true},
+        {ALL, PICTURES, 0, ROWS, ROWS * LENGTH, FC_TRAIN_LAST_BLOCKS(1), false},
     };
     for (size_t i = 0; i < sizeof works / sizeof works[0]; i++) {
         check_work(FC_VISION_EVA02, &works[i]);
