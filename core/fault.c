@@ -25,6 +25,7 @@ typedef struct fault {
 static fault faults[MOST];
 static int count;
 static _Atomic int64_t step_now;
+static _Thread_local int64_t thread_step = -1;
 static _Atomic int64_t bad_image = -1;
 bool fci_fault_armed;
 
@@ -146,10 +147,16 @@ void fc_fault_set_step(int64_t step)
     step_now = step;
 }
 
+void fc_fault_set_thread_step(int64_t step)
+{
+    thread_step = step;
+}
+
 /* ---- Doing it ---- */
 
-static fault *take(fc_fault_action action, fc_fault_place place, int64_t step)
+static fault *take(fc_fault_action action, fc_fault_place place)
 {
+    const int64_t step = thread_step >= 0 ? thread_step : (int64_t)step_now;
     for (int i = 0; i < count; i++) {
         fault *f = &faults[i];
         bool goes_on = f->action == FC_FAULT_slow && f->step != ANY && step > f->step;
@@ -166,12 +173,12 @@ static fault *take(fc_fault_action action, fc_fault_place place, int64_t step)
 
 bool fci_fault_due(fc_fault_action action, fc_fault_place place)
 {
-    return take(action, place, step_now) != NULL;
+    return take(action, place) != NULL;
 }
 
-bool fci_fault_bad_picture(int64_t step, int64_t image, bool first)
+bool fci_fault_bad_picture(int64_t image, bool first)
 {
-    if (first && take(FC_FAULT_bad_picture, FC_AT_picture, step) != NULL) {
+    if (first && take(FC_FAULT_bad_picture, FC_AT_picture) != NULL) {
         bad_image = image;
     }
     return bad_image == image;
@@ -257,11 +264,10 @@ static fc_status act(fc_fault_action action)
     return FC_OK;
 }
 
-fc_status fci_fault_here(fc_fault_place place, int64_t step)
+fc_status fci_fault_here(fc_fault_place place)
 {
-    step = step < 0 ? (int64_t)step_now : step;
     for (fc_fault_action a = FC_FAULT_crash; a <= FC_FAULT_slow; a++) {
-        if (take(a, place, step) != NULL) {
+        if (take(a, place) != NULL) {
             FC_TRY(act(a));
         }
     }

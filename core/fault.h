@@ -70,22 +70,18 @@ typedef enum {
 FC_NODISCARD fc_status fc_fault_load(const char *text, int rank);
 /** The step that begins. */
 void fc_fault_set_step(int64_t step);
+/** The step this thread works for, ahead of the others. */
+void fc_fault_set_thread_step(int64_t step);
 
 extern bool fci_fault_armed;
-FC_NODISCARD fc_status fci_fault_here(fc_fault_place place, int64_t step);
+FC_NODISCARD fc_status fci_fault_here(fc_fault_place place);
 bool fci_fault_due(fc_fault_action action, fc_fault_place place);
-bool fci_fault_bad_picture(int64_t step, int64_t image, bool first);
+bool fci_fault_bad_picture(int64_t image, bool first);
 
 /** Fails, hangs or ends the process here if that is due now. FC_RUNTIME: the action is `error`. */
 static inline FC_NODISCARD fc_status fc_fault_here(fc_fault_place place)
 {
-    return fci_fault_armed ? fci_fault_here(place, -1) : FC_OK;
-}
-
-/** As fc_fault_here, for threads that work ahead of the step. */
-static inline FC_NODISCARD fc_status fc_fault_here_at(fc_fault_place place, int64_t step)
-{
-    return fci_fault_armed ? fci_fault_here(place, step) : FC_OK;
+    return fci_fault_armed ? fci_fault_here(place) : FC_OK;
 }
 
 /** Whether the caller has to do this now (nan, inf, spike, torn, half, enospc). */
@@ -96,9 +92,9 @@ static inline bool fc_fault_due(fc_fault_action action, fc_fault_place place)
 
 /** Whether this picture of a store does not decode: the first one of the fault's step, from then on
  * whenever it is met. */
-static inline bool fc_fault_bad_picture(int64_t step, int64_t image, bool first)
+static inline bool fc_fault_bad_picture(int64_t image, bool first)
 {
-    return fci_fault_armed && fci_fault_bad_picture(step, image, first);
+    return fci_fault_armed && fci_fault_bad_picture(image, first);
 }
 
 #endif

@@ -128,7 +128,7 @@ fc_status fci_batch_piece(fci_batch_slot *slot, fci_batch_scratch *scratch, fc_s
     FC_TRY(fill_tokens(slot, scratch, store, o, index));
     int64_t image = slot->batch.image_index[index];
     fc_status status = fc_store_picture(store, image, &picture);
-    if (status == FC_OK && fc_fault_bad_picture(slot->batch.step + 1, image, index == 0)) {
+    if (status == FC_OK && fc_fault_bad_picture(image, index == 0)) {
         fc_picture_free(&picture);
         status = FC_FAIL(FC_DATA, "picture %lld of %s does not decode, on purpose",
                          (long long)image, store->path);

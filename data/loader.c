@@ -97,7 +97,8 @@ static void work_on(fc_loader *l, slot *s, fci_batch_scratch *scratch)
     int64_t index = s->next++;
     bool bad;
     pthread_mutex_unlock(&l->mutex);
-    fc_status status = index == 0 ? fc_fault_here_at(FC_AT_loader, s->build.batch.step + 1) : FC_OK;
+    fc_fault_set_thread_step(s->build.batch.step + 1);
+    fc_status status = index == 0 ? fc_fault_here(FC_AT_loader) : FC_OK;
     bad = false;
     if (status == FC_OK) {
         status = fci_batch_piece(&s->build, scratch, l->store, &l->options, index, &bad);

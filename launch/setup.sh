@@ -16,7 +16,7 @@ packages=(
     libpcre2-dev libunistring-dev libgumbo-dev libssl-dev
     libdnnl-dev libopenblas-openmp-dev
     libcairo2-dev fonts-dejavu-core
-    python3 python3-h5py python3-numpy
+    python3 python3-h5py python3-numpy iproute2
 )
 
 say() {

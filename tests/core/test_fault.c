@@ -36,16 +36,20 @@ int main(void)
     FC_CHECK(!fc_fault_due(FC_FAULT_enospc, FC_AT_results)); /* once */
     fc_fault_set_step(4);
     FC_CHECK(fc_fault_due(FC_FAULT_inf, FC_AT_features));
-    FC_CHECK_OK(fc_fault_here_at(FC_AT_loader, 4));
-    fc_status status = fc_fault_here_at(FC_AT_loader, 5);
+    FC_CHECK_OK(fc_fault_here(FC_AT_loader));
+    fc_fault_set_thread_step(5); /* a thread that works ahead */
+    fc_status status = fc_fault_here(FC_AT_loader);
     FC_CHECK_INT(status, FC_RUNTIME);
-    FC_CHECK_OK(fc_fault_here_at(FC_AT_loader, 5));
+    FC_CHECK_OK(fc_fault_here(FC_AT_loader));
 
     FC_CHECK_OK(fc_fault_load("0:2:bad_picture", 0));
-    FC_CHECK(!fc_fault_bad_picture(1, 17, true));
-    FC_CHECK(!fc_fault_bad_picture(2, 18, false));
-    FC_CHECK(fc_fault_bad_picture(2, 19, true));
-    FC_CHECK(!fc_fault_bad_picture(2, 20, true));
-    FC_CHECK(fc_fault_bad_picture(9, 19, false)); /* it stays bad */
+    fc_fault_set_thread_step(1);
+    FC_CHECK(!fc_fault_bad_picture(17, true));
+    fc_fault_set_thread_step(2);
+    FC_CHECK(!fc_fault_bad_picture(18, false));
+    FC_CHECK(fc_fault_bad_picture(19, true));
+    FC_CHECK(!fc_fault_bad_picture(20, true));
+    fc_fault_set_thread_step(9);
+    FC_CHECK(fc_fault_bad_picture(19, false)); /* it stays bad */
     return fc_check_end();
 }
