@@ -91,16 +91,21 @@ static double protocol_number(const char *protocol, const char *word)
     return found != NULL ? strtod(found + strlen(mark), NULL) : NAN;
 }
 
-/* The frozen parts, as a list of words: the paper's text tower does not train. */
-static bool freezes_text(const fc_yaml *config)
+/* A list of words at group.key; NULL where there is none. */
+static const fc_yaml *list_at(const fc_yaml *config, const char *group, const char *key)
 {
-    const fc_yaml *model = fc_yaml_get(config, "model");
-    const fc_yaml *list = model != NULL && fc_yaml_type(model) == FC_YAML_MAPPING
-                              ? fc_yaml_get(model, "freeze")
-                              : NULL;
+    const fc_yaml *above = fc_yaml_get(config, group);
+    const fc_yaml *list =
+        above != NULL && fc_yaml_type(above) == FC_YAML_MAPPING ? fc_yaml_get(above, key) : NULL;
+    return list != NULL && fc_yaml_type(list) == FC_YAML_SEQUENCE ? list : NULL;
+}
+
+static bool has_word(const fc_yaml *config, const char *group, const char *key, const char *word)
+{
+    const fc_yaml *list = list_at(config, group, key);
     for (int i = 0; list != NULL && i < fc_yaml_size(list); i++) {
-        const char *word = fc_yaml_text(fc_yaml_item(list, i));
-        if (fc_yaml_type(list) == FC_YAML_SEQUENCE && word != NULL && strcmp(word, "text") == 0) {
+        const char *text = fc_yaml_text(fc_yaml_item(list, i));
+        if (text != NULL && strcmp(text, word) == 0) {
             return true;
         }
     }
@@ -125,32 +130,42 @@ static void training(char **text, const fc_run *run, const fc_yaml *config,
     want_number(text, "weight decay", number_at(config, "train.optimizer.weight_decay"), decay);
     want_number(text, "warm-up steps", number_at(config, "train.schedule.warmup_steps"), warmup);
     want_number(text, "boxes a picture", number_at(config, "data.max_boxes"), boxes);
-    if (!freezes_text(config)) {
+    if (!has_word(config, "model", "freeze", "text")) {
         differ(text, "text tower", "trained", "frozen");
+    }
+    want_text(text, config, "data.regions", "regions", "random", true);
+    const fc_yaml *compat = list_at(config, "train", "compat");
+    for (int i = 0; compat != NULL && i < fc_yaml_size(compat); i++) {
+        const char *word = fc_yaml_text(fc_yaml_item(compat, i));
+        differ(text, "compat", word != NULL ? word : "something", "none");
     }
 }
 
 static void evaluation(char **text, const fc_run *run, const fc_yaml *config,
-                       fc_paper_setting setting)
+                       fc_paper_setting setting, const char *retrieval, const char *retrieval_key)
 {
     const double categories = 133, coco_pictures = 5000, flickr_pictures = 1000, side = 224;
-    if (run->has_box && setting != FC_PAPER_CC_FLICKR) {
+    bool flickr = setting == FC_PAPER_CC_FLICKR;
+    if (run->has_box && !flickr) {
         want_number(text, "categories", (double)run->categories, categories);
         want_number(text, "side of pictures for boxes",
                     protocol_number(run->box_protocol, "image size"), side);
         want_text(text, config, "eval.box_classification.resize", "resize for boxes", "squash",
                   false);
     }
-    if (run->has_retrieval) {
-        want_number(text, "pictures for retrieval",
-                    protocol_number(run->retrieval_protocol, "images"),
-                    setting == FC_PAPER_CC_FLICKR ? flickr_pictures : coco_pictures);
-        want_text(text, config, "eval.retrieval.resize", "resize for retrieval", "squash", false);
+    if (retrieval != NULL) {
+        char *resize = fc_format("%s.resize", retrieval_key);
+        want_number(text, "pictures for retrieval", protocol_number(retrieval, "images"),
+                    flickr ? flickr_pictures : coco_pictures);
+        want_number(text, "side of pictures for retrieval",
+                    protocol_number(retrieval, "image size"), side);
+        want_text(text, config, resize, "resize for retrieval", "squash", true);
+        fc_free(&resize);
     }
 }
 
 char *fc_paper_differences(const fc_run *run, const fc_yaml *config, fc_paper_setting setting,
-                           bool trained)
+                           const char *retrieval, const char *retrieval_key)
 {
     const double side = 224;
     char *text = fc_strdup("");
@@ -162,9 +177,9 @@ char *fc_paper_differences(const fc_run *run, const fc_yaml *config, fc_paper_se
     if (fc_paper_text(config, "model.image_size") != NULL) {
         want_number(&text, "picture side", number_at(config, "model.image_size"), side);
     }
-    if (trained) {
+    if (run->rows > 0) {
         training(&text, run, config, setting);
     }
-    evaluation(&text, run, config, setting);
+    evaluation(&text, run, config, setting, retrieval, retrieval_key);
     return text;
 }

@@ -36,9 +36,11 @@ const fc_paper_row *fc_paper_find(fc_paper_setting setting, const char *terms);
 /** The setting a run belongs to: by its data.samples. False: one the paper has no numbers for. */
 bool fc_paper_setting_of(const fc_run *run, const fc_yaml *config, fc_paper_setting *out);
 /** How a run differs from the paper's setting, "model tiny-vit (eva02-clip-b-16), ...", ours before
- * and the paper's in brackets; heap, "" where nothing differs. trained: also in how it trains. */
+ * and the paper's in brackets; heap, "" where nothing differs. A run that was never trained is
+ * compared in what it evaluates alone. retrieval: the protocol of the retrieval that counts in this
+ * setting, and the key of its options (eval.retrieval); NULL: there is none. */
 char *fc_paper_differences(const fc_run *run, const fc_yaml *config, fc_paper_setting setting,
-                           bool trained);
+                           const char *retrieval, const char *retrieval_key);
 
 /** Text of a scalar at a dotted path; NULL where it is absent, null or no scalar. */
 const char *fc_paper_text(const fc_yaml *config, const char *path);

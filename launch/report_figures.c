@@ -11,8 +11,6 @@ enum { MOST_POINTS = 300 }; /* of one loss curve */
 typedef struct maker {
     fci_figures *out;
     const fci_report *r;
-    int measures;
-    fci_measure *measure;
     char **name;  /* of the groups: "row5" */
     char **label; /* "row5: GC+RC" */
 } maker;
@@ -42,8 +40,8 @@ static fc_figure *add_figure(maker *m, const char *key, const char *title, const
 
 static const fci_measure *find(const maker *m, fci_measure_kind kind, int column)
 {
-    for (int i = 0; i < m->measures; i++) {
-        const fci_measure *one = &m->measure[i];
+    for (int i = 0; i < m->r->measures; i++) {
+        const fci_measure *one = &m->r->measure[i];
         if (one->kind == kind && one->column == column && one->set[0] == '\0') {
             return one;
         }
@@ -261,10 +259,11 @@ static fc_panel scaling_panel(maker *m, const fci_measure *measure, int *longest
             x[at] = images;
             y[at] = 100 * s.mean;
             spread[at] = 100 * s.deviation;
-            if (group->paper != NULL && measure->paper >= 0 &&
-                isfinite(group->paper->value[measure->paper])) {
+            bool comparable;
+            double paper = fci_report_paper(group, measure, &comparable);
+            if (isfinite(paper)) {
                 px[papers] = images;
-                py[papers++] = group->paper->value[measure->paper];
+                py[papers++] = paper;
             }
         }
         *longest = n > *longest ? n : *longest;
@@ -286,18 +285,19 @@ static fc_panel scaling_panel(maker *m, const fci_measure *measure, int *longest
 
 static void add_scaling(maker *m)
 {
-    const fci_measure *shown[] = {find(m, FCI_BOX, FC_BOX_TOP1),
-                                  find(m, FCI_RETRIEVAL, FC_RETRIEVAL_I2T_R1),
-                                  find(m, FCI_RETRIEVAL, FC_RETRIEVAL_T2I_R1)};
-    fc_panel *panel = keep_new(m, sizeof shown / sizeof *shown, sizeof *panel);
+    fc_panel *panel = keep_new(m, (size_t)m->r->measures, sizeof *panel);
     int panels = 0, longest = 0;
     bool sizes = false; /* more than one number of pictures */
     for (int i = 1; i < m->r->runs; i++) {
         sizes = sizes || m->r->run[i].run->train_images != m->r->run[0].run->train_images;
     }
-    for (size_t i = 0; i < sizeof shown / sizeof *shown && sizes; i++) {
-        if (shown[i] != NULL) {
-            panel[panels++] = scaling_panel(m, shown[i], &longest);
+    for (int i = 0; i < m->r->measures && sizes; i++) {
+        const fci_measure *one = &m->r->measure[i];
+        bool boxes = one->kind == FCI_BOX && one->column == FC_BOX_TOP1;
+        bool recall = one->kind == FCI_RETRIEVAL &&
+                      (one->column == FC_RETRIEVAL_I2T_R1 || one->column == FC_RETRIEVAL_T2I_R1);
+        if (boxes || recall) {
+            panel[panels++] = scaling_panel(m, one, &longest);
         }
     }
     if (panels > 0 && longest > 1) {
@@ -404,8 +404,6 @@ static void make_labels(maker *m)
 fci_figures *fci_figures_create(const fci_report *report)
 {
     maker m = {.out = fc_alloc(1, sizeof *m.out), .r = report};
-    m.measure = fci_report_measures(report, &m.measures);
-    keep(&m, m.measure);
     make_labels(&m);
     add_bars(&m);
     add_scaling(&m);

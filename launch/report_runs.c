@@ -166,16 +166,27 @@ static void add_to_group(fci_report *report, int run)
 static void find_paper(const fci_report *report, fci_group *group)
 {
     const fci_report_run *first = &report->run[group->run[0]];
+    const fc_run *run = first->run;
+    const char *terms = run->rows > 0 ? first->terms : "";
     fc_paper_setting setting;
-    bool trained = first->run->rows > 0;
-    group->differences = fc_strdup("");
-    if (fc_paper_setting_of(first->run, first->config, &setting)) {
-        group->paper = fc_paper_find(setting, trained ? first->terms : "");
+    bool known = fc_paper_setting_of(run, first->config, &setting);
+    group->paper = known ? fc_paper_find(setting, terms) : NULL;
+    group->differences =
+        group->paper != NULL
+            ? fc_paper_differences(run, first->config, setting,
+                                   run->has_retrieval ? run->retrieval_protocol : NULL,
+                                   "eval.retrieval")
+            : fc_strdup("");
+    const char *flickr = NULL;
+    for (int i = 0; i < run->sets; i++) {
+        flickr = strcmp(run->set[i].name, FCI_FLICKR) == 0 ? run->set[i].protocol : flickr;
     }
-    if (group->paper != NULL) {
-        fc_free(&group->differences);
-        group->differences = fc_paper_differences(first->run, first->config, setting, trained);
-    }
+    bool tested = known && setting == FC_PAPER_CC_COCO && flickr != NULL;
+    group->flickr = tested ? fc_paper_find(FC_PAPER_CC_FLICKR, terms) : NULL;
+    group->flickr_differences =
+        group->flickr != NULL ? fc_paper_differences(run, first->config, FC_PAPER_CC_FLICKR, flickr,
+                                                     "eval.retrieval.more." FCI_FLICKR)
+                              : fc_strdup("");
 }
 
 fc_status fci_report_load(fci_report **out, int count, const char *const *paths, bool missing_ok)
@@ -200,6 +211,7 @@ fc_status fci_report_load(fci_report **out, int count, const char *const *paths,
     for (int i = 0; i < report->groups; i++) {
         find_paper(report, &report->group[i]);
     }
+    fci_report_find_measures(report);
 out:
     if (status != FC_OK) {
         fci_report_destroy(&report);
@@ -217,6 +229,7 @@ void fci_report_destroy(fci_report **report)
     for (int i = 0; i < r->groups; i++) {
         fc_free(&r->group[i].run);
         fc_free(&r->group[i].differences);
+        fc_free(&r->group[i].flickr_differences);
     }
     for (int i = 0; i < r->runs; i++) {
         fc_run_destroy(&r->run[i].run);
@@ -225,6 +238,11 @@ void fci_report_destroy(fci_report **report)
         fc_free(&r->run[i].terms);
         fc_free(&r->run[i].key);
     }
+    for (int i = 0; i < r->measures; i++) {
+        fc_free(&r->measure[i].key);
+        fc_free(&r->measure[i].title);
+    }
+    fc_free(&r->measure);
     fc_free(&r->group);
     fc_free(&r->run);
     fc_free(report);

@@ -19,6 +19,9 @@ typedef struct fci_report_run {
     bool scenes;      /* tested on the built-in scenes with combinations never seen */
 } fci_report_run;
 
+/* The retrieval set the paper has numbers of, as eval.retrieval.more calls it. */
+#define FCI_FLICKR "flickr30k"
+
 /* What is measured: one column of the tables. */
 typedef enum {
     FCI_BOX,      /* column: FC_BOX_... */
@@ -40,14 +43,17 @@ typedef struct fci_group {
     const char *label, *terms; /* of its first run */
     int count, *run;           /* indices */
     int finished;
-    const fc_paper_row *paper; /* NULL: none */
-    char *differences;         /* from the paper's setting; "": none, and so comparable */
+    const fc_paper_row *paper;  /* NULL: none */
+    char *differences;          /* from the paper's setting; "": none, and so comparable */
+    const fc_paper_row *flickr; /* the same for the retrieval set flickr30k */
+    char *flickr_differences;
 } fci_group;
 
 typedef struct fci_report {
-    int runs, groups;
+    int runs, groups, measures;
     fci_report_run *run;
     fci_group *group;
+    fci_measure *measure; /* those of which some run has a value, in the tables' order */
 } fci_report;
 
 typedef struct fci_stat {
@@ -69,8 +75,13 @@ fci_stat fci_report_stat(const fci_report *report, const fci_group *group, const
                          bool before);
 fci_stat fci_report_stat_of(int n, const double *values);
 
-/** Measures of which some run has a value, in the tables' order; *count of them, heap. */
-fci_measure *fci_report_measures(const fci_report *report, int *count);
+/** The paper's value beside a group's, per cent; NaN: none. *comparable: it was measured in the
+ * same setting. */
+double fci_report_paper(const fci_group *group, const fci_measure *m, bool *comparable);
+/** Values of column m->column of a retrieval set in a run, (E); NULL: it has none. */
+const double *fci_report_recall(const fc_run *run, const fci_measure *m);
+/** Fill report->measure; fci_report_load does. */
+void fci_report_find_measures(fci_report *report);
 /** Seconds an epoch took, mean over a run's epochs; bytes a rank held, the most of all ranks, on
  * its device or, *host, in memory. NaN: not recorded. */
 double fci_report_epoch_seconds(const fci_report_run *r);

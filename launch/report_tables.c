@@ -26,16 +26,6 @@ static void number_cell(fc_sheet *s, const char *fmt, double value)
     fc_sheet_cell(s, "%s", isfinite(value) ? text : "-");
 }
 
-static double paper_value(const fci_group *g, const fci_measure *m)
-{
-    return g->paper != NULL && m->paper >= 0 && m->set[0] == '\0' ? g->paper->value[m->paper] : NAN;
-}
-
-static bool is_comparable(const fci_group *g)
-{
-    return g->paper != NULL && g->differences[0] == '\0';
-}
-
 /* ---- Results ---- */
 
 /* Which columns a measure takes beside its own. */
@@ -47,9 +37,9 @@ static beside columns_of(const fci_report *r, const fci_measure *m)
 {
     beside b = {false, false};
     for (int i = 0; i < r->groups; i++) {
-        bool has = isfinite(paper_value(&r->group[i], m));
-        b.paper = b.paper || has;
-        b.difference = b.difference || (has && is_comparable(&r->group[i]));
+        bool comparable;
+        b.paper = isfinite(fci_report_paper(&r->group[i], m, &comparable)) || b.paper;
+        b.difference = b.difference || comparable;
     }
     return b;
 }
@@ -92,28 +82,46 @@ static const fci_group *start_group(const fci_report *r, const fci_measure *any)
     return NULL;
 }
 
-static void result_row(fc_sheet *s, const fci_report *r, const fci_group *g, const char *label,
-                       int measures, const fci_measure *measure, bool before)
+/* A measure's cells in a row: ours, the paper's, the difference. */
+static void result_cells(fc_sheet *s, const fci_report *r, const fci_group *g, const fci_measure *m,
+                         bool before)
 {
-    fci_stat seeds = fci_report_stat(r, g, &measure[0], before);
+    beside b = columns_of(r, m);
+    fci_stat stat = fci_report_stat(r, g, m, before);
+    bool comparable;
+    double paper = fci_report_paper(g, m, &comparable);
+    stat_cell(s, stat);
+    if (b.paper) {
+        number_cell(s, "%.1f", before ? NAN : paper);
+    }
+    if (b.difference) {
+        bool given = stat.n > 0 && comparable && !before;
+        number_cell(s, "%+.1f", given ? 100 * stat.mean - paper : NAN);
+    }
+}
+
+static void result_columns(fc_sheet *s, const fci_report *r, const fci_measure *m)
+{
+    beside b = columns_of(r, m);
+    fc_sheet_column(s, false, "%s", m->title);
+    if (b.paper) {
+        fc_sheet_column(s, false, "paper");
+    }
+    if (b.difference) {
+        fc_sheet_column(s, false, "diff.");
+    }
+}
+
+static void result_row(fc_sheet *s, const fci_report *r, const fci_group *g, const char *label,
+                       bool before)
+{
+    fci_stat seeds = fci_report_stat(r, g, &r->measure[0], before);
     fc_sheet_cell(s, "%s", label);
     fc_sheet_cell(s, "%s", before ? "" : g->terms);
     fc_sheet_cell(s, "%d", before ? seeds.n : g->finished);
-    for (int i = 0; i < measures; i++) {
-        const fci_measure *m = &measure[i];
-        beside b = columns_of(r, m);
-        if (!is_main(m)) {
-            continue;
-        }
-        fci_stat stat = fci_report_stat(r, g, m, before);
-        double paper = before ? NAN : paper_value(g, m);
-        stat_cell(s, stat);
-        if (b.paper) {
-            number_cell(s, "%.1f", paper);
-        }
-        if (b.difference) {
-            bool given = stat.n > 0 && isfinite(paper) && is_comparable(g);
-            number_cell(s, "%+.1f", given ? 100 * stat.mean - paper : NAN);
+    for (int i = 0; i < r->measures; i++) {
+        if (is_main(&r->measure[i])) {
+            result_cells(s, r, g, &r->measure[i], before);
         }
     }
     fc_sheet_cell(s, "%s", !before && g->paper != NULL ? g->paper->where : "");
@@ -121,36 +129,26 @@ static void result_row(fc_sheet *s, const fci_report *r, const fci_group *g, con
 
 fc_sheet *fci_table_results(const fci_report *r)
 {
-    int measures;
-    fci_measure *measure = fci_report_measures(r, &measures);
-    fc_sheet *s = NULL;
-    if (measures > 0) {
-        s = fc_sheet_create();
-        fc_sheet_column(s, true, "run");
-        fc_sheet_column(s, true, "terms");
-        fc_sheet_column(s, false, "seeds");
-        for (int i = 0; i < measures; i++) {
-            beside b = columns_of(r, &measure[i]);
-            if (is_main(&measure[i])) {
-                fc_sheet_column(s, false, "%s", measure[i].title);
-                if (b.paper) {
-                    fc_sheet_column(s, false, "paper");
-                }
-                if (b.difference) {
-                    fc_sheet_column(s, false, "diff.");
-                }
-            }
-        }
-        fc_sheet_column(s, true, "in the paper");
-        const fci_group *start = start_group(r, &measure[0]);
-        if (start != NULL) {
-            result_row(s, r, start, "before training", measures, measure, true);
-        }
-        for (int i = 0; i < r->groups; i++) {
-            result_row(s, r, &r->group[i], r->group[i].label, measures, measure, false);
+    if (r->measures == 0) {
+        return NULL;
+    }
+    fc_sheet *s = fc_sheet_create();
+    fc_sheet_column(s, true, "run");
+    fc_sheet_column(s, true, "terms");
+    fc_sheet_column(s, false, "seeds");
+    for (int i = 0; i < r->measures; i++) {
+        if (is_main(&r->measure[i])) {
+            result_columns(s, r, &r->measure[i]);
         }
     }
-    fc_free(&measure);
+    fc_sheet_column(s, true, "in the paper");
+    const fci_group *start = start_group(r, &r->measure[0]);
+    if (start != NULL) {
+        result_row(s, r, start, "before training", true);
+    }
+    for (int i = 0; i < r->groups; i++) {
+        result_row(s, r, &r->group[i], r->group[i].label, false);
+    }
     return s;
 }
 
@@ -204,10 +202,11 @@ static change change_of(const fci_report *r, const fci_group *from, const fci_gr
                         const fci_measure *m)
 {
     fci_stat a = fci_report_stat(r, from, m, false), b = fci_report_stat(r, to, m, false);
+    bool comparable; /* a change of the paper's is one whatever the setting */
     return (change){
         .points = 100 * (b.mean - a.mean),
         .error = 100 * sqrt(a.deviation * a.deviation / a.n + b.deviation * b.deviation / b.n),
-        .paper = paper_value(to, m) - paper_value(from, m)};
+        .paper = fci_report_paper(to, m, &comparable) - fci_report_paper(from, m, &comparable)};
 }
 
 /* Two standard errors and more are no noise. */
@@ -240,7 +239,7 @@ static void effect_row(fc_sheet *s, const fci_report *r, const fci_group *from, 
         } else {
             number_cell(s, "%+.1f", c.points);
         }
-        if (columns_of(r, &measure[i]).paper) {
+        if (columns_of(r, &r->measure[i]).paper) {
             number_cell(s, "%+.1f", c.paper);
             fc_sheet_cell(s, "%s", verdict(c));
         }
@@ -249,33 +248,30 @@ static void effect_row(fc_sheet *s, const fci_report *r, const fci_group *from, 
 
 fc_sheet *fci_table_effects(const fci_report *r)
 {
-    int measures;
-    fci_measure *measure = fci_report_measures(r, &measures);
     fc_sheet *s = fc_sheet_create();
     fc_sheet_column(s, true, "added");
     fc_sheet_column(s, true, "to");
-    for (int i = 0; i < measures; i++) {
-        if (is_effect_measure(&measure[i])) {
-            fc_sheet_column(s, false, "%s", measure[i].title);
-            if (columns_of(r, &measure[i]).paper) {
+    for (int i = 0; i < r->measures; i++) {
+        if (is_effect_measure(&r->measure[i])) {
+            fc_sheet_column(s, false, "%s", r->measure[i].title);
+            if (columns_of(r, &r->measure[i]).paper) {
                 fc_sheet_column(s, false, "paper");
                 fc_sheet_column(s, true, "as there?");
             }
         }
     }
-    for (int to = 0; to < r->groups && measures > 0; to++) {
+    for (int to = 0; to < r->groups && r->measures > 0; to++) {
         for (int from = 0; from < r->groups; from++) {
             const fci_group *a = &r->group[from], *b = &r->group[to];
             char *added = a->terms[0] != '\0' ? added_terms(a->terms, b->terms) : NULL;
             if (added != NULL && a->finished > 0 && b->finished > 0) {
                 fc_sheet_cell(s, "%s", added);
                 fc_sheet_cell(s, "%s", a->terms);
-                effect_row(s, r, a, b, measures, measure);
+                effect_row(s, r, a, b);
             }
             fc_free(&added);
         }
     }
-    fc_free(&measure);
     if (fc_sheet_rows(s) == 0) {
         fc_sheet_destroy(&s);
     }
@@ -286,25 +282,23 @@ fc_sheet *fci_table_effects(const fci_report *r)
 
 fc_sheet *fci_table_retrieval(const fci_report *r)
 {
-    int measures, found = 0;
-    fci_measure *measure = fci_report_measures(r, &measures);
     fc_sheet *s = fc_sheet_create();
     fc_sheet_column(s, true, "run");
-    for (int i = 0; i < measures; i++) {
-        if (measure[i].kind == FCI_RETRIEVAL) {
-            fc_sheet_column(s, false, "%s", measure[i].title);
+    int found = 0;
+    for (int i = 0; i < r->measures; i++) {
+        if (r->measure[i].kind == FCI_RETRIEVAL) {
+            result_columns(s, r, &r->measure[i]);
             found++;
         }
     }
     for (int g = 0; g < r->groups && found > 0; g++) {
         fc_sheet_cell(s, "%s", r->group[g].label);
-        for (int i = 0; i < measures; i++) {
-            if (measure[i].kind == FCI_RETRIEVAL) {
-                stat_cell(s, fci_report_stat(r, &r->group[g], &measure[i], false));
+        for (int i = 0; i < r->measures; i++) {
+            if (r->measure[i].kind == FCI_RETRIEVAL) {
+                result_cells(s, r, &r->group[g], &r->measure[i], false);
             }
         }
     }
-    fc_free(&measure);
     if (found == 0) {
         fc_sheet_destroy(&s);
     }
@@ -386,17 +380,15 @@ fc_sheet *fci_table_cost(const fci_report *r)
 
 fc_sheet *fci_table_runs(const fci_report *r)
 {
-    int measures;
-    fci_measure *measure = fci_report_measures(r, &measures);
     fc_sheet *s = fc_sheet_create();
     fc_sheet_column(s, true, "run");
     fc_sheet_column(s, true, "status");
     fc_sheet_column(s, false, "seed");
     fc_sheet_column(s, false, "steps");
     fc_sheet_column(s, false, "epoch");
-    for (int i = 0; i < measures; i++) {
-        if (is_main(&measure[i])) {
-            fc_sheet_column(s, false, "%s", measure[i].title);
+    for (int i = 0; i < r->measures; i++) {
+        if (is_main(&r->measure[i])) {
+            fc_sheet_column(s, false, "%s", r->measure[i].title);
         }
     }
     for (int i = 0; i < r->runs; i++) {
@@ -407,12 +399,11 @@ fc_sheet *fci_table_runs(const fci_report *r)
         fc_sheet_cell(s, "%s", one->seed != NULL ? one->seed : "-");
         fc_sheet_cell(s, "%lld", (long long)(run->rows > 0 ? run->step[run->rows - 1] : 0));
         number_cell(s, "%.4g", one->final >= 0 ? run->eval_epoch[one->final] : NAN);
-        for (int k = 0; k < measures; k++) {
-            if (is_main(&measure[k])) {
-                number_cell(s, "%.1f", 100 * fci_report_value(one, one->final, &measure[k]));
+        for (int k = 0; k < r->measures; k++) {
+            if (is_main(&r->measure[k])) {
+                number_cell(s, "%.1f", 100 * fci_report_value(one, one->final, &r->measure[k]));
             }
         }
     }
-    fc_free(&measure);
     return s;
 }

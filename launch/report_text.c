@@ -27,23 +27,28 @@ static bool is_known(const fc_growing *g, const char *line)
     return g->text != NULL && strstr(g->text, line) != NULL;
 }
 
+static void note_protocol(fc_growing *g, const char *what, const char *set, const char *protocol)
+{
+    if (protocol == NULL || protocol[0] == '\0') {
+        return;
+    }
+    char *text = short_protocol(protocol);
+    char *line = fc_format("%s%s: %s.\n", what, set, text);
+    if (!is_known(g, line)) {
+        fc_grow(g, "%s", line);
+    }
+    fc_free(&line);
+    fc_free(&text);
+}
+
 static void note_protocols(fc_growing *g, const fci_report *r)
 {
     for (int i = 0; i < r->runs; i++) {
         const fc_run *run = r->run[i].run;
-        const char *const protocol[] = {run->box_protocol, run->retrieval_protocol};
-        static const char *const what[] = {"Boxes", "Retrieval"};
-        for (int k = 0; k < 2; k++) {
-            if (protocol[k] == NULL || protocol[k][0] == '\0') {
-                continue;
-            }
-            char *text = short_protocol(protocol[k]);
-            char *line = fc_format("%s: %s.\n", what[k], text);
-            if (!is_known(g, line)) {
-                fc_grow(g, "%s", line);
-            }
-            fc_free(&line);
-            fc_free(&text);
+        note_protocol(g, "Boxes", "", run->box_protocol);
+        note_protocol(g, "Retrieval", "", run->retrieval_protocol);
+        for (int k = 0; k < run->sets; k++) {
+            note_protocol(g, "Retrieval ", run->set[k].name, run->set[k].protocol);
         }
     }
 }
@@ -147,19 +152,16 @@ static void number(fc_growing *g, double value, bool last)
 
 char *fci_csv_groups(const fci_report *r)
 {
-    int measures;
-    fci_measure *measure = fci_report_measures(r, &measures);
     fc_growing g = {0};
     fc_grow(&g, "run,terms,seeds,measure,unit,mean,deviation,paper,difference,paper_row\n");
     for (int i = 0; i < r->groups; i++) {
         const fci_group *group = &r->group[i];
-        for (int k = 0; k < measures; k++) {
-            const fci_measure *m = &measure[k];
+        for (int k = 0; k < r->measures; k++) {
+            const fci_measure *m = &r->measure[k];
             fci_stat stat = fci_report_stat(r, group, m, false);
-            double paper = group->paper != NULL && m->paper >= 0 && m->set[0] == '\0'
-                               ? group->paper->value[m->paper]
-                               : NAN;
-            bool comparable = group->differences[0] == '\0';
+            bool comparable;
+            double paper = fci_report_paper(group, m, &comparable);
+            const fc_paper_row *row = m->set[0] == '\0' ? group->paper : group->flickr;
             field(&g, group->label, false);
             field(&g, group->terms, false);
             fc_grow(&g, "%d,", stat.n);
@@ -169,22 +171,19 @@ char *fci_csv_groups(const fci_report *r)
             number(&g, 100 * stat.deviation, false);
             number(&g, paper, false);
             number(&g, comparable ? 100 * stat.mean - paper : NAN, false);
-            field(&g, isfinite(paper) ? group->paper->where : "", true);
+            field(&g, isfinite(paper) ? row->where : "", true);
         }
     }
-    fc_free(&measure);
     return g.text;
 }
 
 char *fci_csv_runs(const fci_report *r)
 {
-    int measures;
-    fci_measure *measure = fci_report_measures(r, &measures);
     fc_growing g = {0};
     fc_grow(&g, "name,terms,seed,status,ranks,device,precision,train_images,step,epoch,loss,"
                 "epoch_seconds,images_per_second,peak_device_bytes,peak_host_bytes");
-    for (int k = 0; k < measures; k++) {
-        fc_grow(&g, ",%s", measure[k].key);
+    for (int k = 0; k < r->measures; k++) {
+        fc_grow(&g, ",%s", r->measure[k].key);
     }
     fc_grow(&g, "\n");
     for (int i = 0; i < r->runs; i++) {
@@ -209,15 +208,14 @@ char *fci_csv_runs(const fci_report *r)
         number(&g, fci_report_epoch_seconds(one), false);
         number(&g, fci_report_speed(one), false);
         fc_grow(&g, "%lld,%lld", (long long)device, (long long)host);
-        for (int k = 0; k < measures; k++) {
+        for (int k = 0; k < r->measures; k++) {
             fc_grow(&g, ",");
-            double value = fci_report_value(one, one->final, &measure[k]);
+            double value = fci_report_value(one, one->final, &r->measure[k]);
             if (isfinite(value)) {
                 fc_grow(&g, "%.17g", value);
             }
         }
         fc_grow(&g, "\n");
     }
-    fc_free(&measure);
     return g.text;
 }

@@ -27,6 +27,29 @@ static double mean_of_categories(const fci_report_run *r, int64_t e, bool unseen
     return count > 0 ? sum / count : NAN;
 }
 
+const double *fci_report_recall(const fc_run *run, const fci_measure *m)
+{
+    if (m->set[0] == '\0') {
+        return run->has_retrieval ? run->retrieval[m->column] : NULL;
+    }
+    for (int i = 0; i < run->sets; i++) {
+        if (strcmp(run->set[i].name, m->set) == 0) {
+            return run->set[i].column[m->column];
+        }
+    }
+    return NULL;
+}
+
+double fci_report_paper(const fci_group *g, const fci_measure *m, bool *comparable)
+{
+    bool flickr = strcmp(m->set, FCI_FLICKR) == 0, known = flickr || m->set[0] == '\0';
+    const fc_paper_row *row = flickr ? g->flickr : known ? g->paper : NULL;
+    const char *differences = flickr ? g->flickr_differences : g->differences;
+    double value = row != NULL && m->paper >= 0 ? row->value[m->paper] : NAN;
+    *comparable = isfinite(value) && differences[0] == '\0';
+    return value;
+}
+
 double fci_report_value(const fci_report_run *r, int64_t e, const fci_measure *m)
 {
     const fc_run *run = r->run;
@@ -43,7 +66,8 @@ double fci_report_value(const fci_report_run *r, int64_t e, const fci_measure *m
     case FCI_RETRIEVAL:
         break;
     }
-    return run->has_retrieval ? run->retrieval[m->column][e] : NAN;
+    const double *recall = fci_report_recall(run, m);
+    return recall != NULL ? recall[e] : NAN;
 }
 
 fci_stat fci_report_stat_of(int n, const double *values)
@@ -96,28 +120,67 @@ static bool is_measured(const fci_report *report, const fci_measure *m)
     return false;
 }
 
-fci_measure *fci_report_measures(const fci_report *report, int *count)
+static void add_measure(fci_report *report, fci_measure m, const char *key, const char *title)
 {
-    static const fci_measure all[] = {
-        {FCI_BOX, FC_BOX_TOP1, "", "box_top1", "box top-1", FC_PAPER_TOP1},
-        {FCI_BOX, FC_BOX_TOP5, "", "box_top5", "box top-5", FC_PAPER_TOP5},
-        {FCI_SEEN, 0, "", "box_top1_seen", "top-1, seen", -1},
-        {FCI_UNSEEN, 0, "", "box_top1_unseen", "top-1, never seen", -1},
-        {FCI_RETRIEVAL, FC_RETRIEVAL_I2T_R1, "", "i2t_r1", "I2T R@1", FC_PAPER_I2T_R1},
-        {FCI_RETRIEVAL, FC_RETRIEVAL_I2T_R5, "", "i2t_r5", "I2T R@5", FC_PAPER_I2T_R5},
-        {FCI_RETRIEVAL, FC_RETRIEVAL_I2T_R10, "", "i2t_r10", "I2T R@10", FC_PAPER_I2T_R10},
-        {FCI_RETRIEVAL, FC_RETRIEVAL_T2I_R1, "", "t2i_r1", "T2I R@1", FC_PAPER_T2I_R1},
-        {FCI_RETRIEVAL, FC_RETRIEVAL_T2I_R5, "", "t2i_r5", "T2I R@5", FC_PAPER_T2I_R5},
-        {FCI_RETRIEVAL, FC_RETRIEVAL_T2I_R10, "", "t2i_r10", "T2I R@10", FC_PAPER_T2I_R10},
-    };
-    fci_measure *found = fc_alloc(sizeof all / sizeof *all, sizeof *found);
-    *count = 0;
+    if (!is_measured(report, &m)) {
+        return;
+    }
+    const char *between = m.set[0] != '\0' ? "_" : "", *blank = m.set[0] != '\0' ? " " : "";
+    m.key = fc_format("%s%s%s", m.set, between, key);
+    m.title = fc_format("%s%s%s", m.set, blank, title);
+    report->measure =
+        fc_realloc(report->measure, (size_t)report->measures + 1, sizeof *report->measure);
+    report->measure[report->measures++] = m;
+}
+
+static void add_retrieval(fci_report *report, const char *set)
+{
+    static const struct {
+        int column, paper;
+        const char *key, *title;
+    } all[] = {{FC_RETRIEVAL_I2T_R1, FC_PAPER_I2T_R1, "i2t_r1", "I2T R@1"},
+               {FC_RETRIEVAL_I2T_R5, FC_PAPER_I2T_R5, "i2t_r5", "I2T R@5"},
+               {FC_RETRIEVAL_I2T_R10, FC_PAPER_I2T_R10, "i2t_r10", "I2T R@10"},
+               {FC_RETRIEVAL_T2I_R1, FC_PAPER_T2I_R1, "t2i_r1", "T2I R@1"},
+               {FC_RETRIEVAL_T2I_R5, FC_PAPER_T2I_R5, "t2i_r5", "T2I R@5"},
+               {FC_RETRIEVAL_T2I_R10, FC_PAPER_T2I_R10, "t2i_r10", "T2I R@10"}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        if (is_measured(report, &all[i])) {
-            found[(*count)++] = all[i];
+        fci_measure m = {
+            .kind = FCI_RETRIEVAL, .column = all[i].column, .set = set, .paper = all[i].paper};
+        add_measure(report, m, all[i].key, all[i].title);
+    }
+}
+
+static bool has_set(const fci_report *report, const char *set)
+{
+    for (int i = 0; i < report->measures; i++) {
+        if (strcmp(report->measure[i].set, set) == 0) {
+            return true;
         }
     }
-    return found;
+    return false;
+}
+
+void fci_report_find_measures(fci_report *report)
+{
+    const fci_measure boxes[] = {
+        {.kind = FCI_BOX, .column = FC_BOX_TOP1, .set = "", .paper = FC_PAPER_TOP1},
+        {.kind = FCI_BOX, .column = FC_BOX_TOP5, .set = "", .paper = FC_PAPER_TOP5},
+        {.kind = FCI_SEEN, .set = "", .paper = -1},
+        {.kind = FCI_UNSEEN, .set = "", .paper = -1}};
+    add_measure(report, boxes[0], "box_top1", "box top-1");
+    add_measure(report, boxes[1], "box_top5", "box top-5");
+    add_measure(report, boxes[2], "box_top1_seen", "top-1, seen");
+    add_measure(report, boxes[3], "box_top1_unseen", "top-1, never seen");
+    add_retrieval(report, "");
+    for (int i = 0; i < report->runs; i++) {
+        const fc_run *run = report->run[i].run;
+        for (int k = 0; k < run->sets; k++) {
+            if (!has_set(report, run->set[k].name)) {
+                add_retrieval(report, run->set[k].name);
+            }
+        }
+    }
 }
 
 double fci_report_epoch_seconds(const fci_report_run *r)
