@@ -82,17 +82,16 @@ static const char *config_text(const fc_run *run)
     return run->config[0] != '\0' ? run->config : "{}";
 }
 
-/* The configuration as text, without what tells seeds and folders of one experiment apart, and with
+/* The configuration as text without keys that are set apart ("KEY=" each, ended by NULL), and with
  * what is not in it: the number of ranks, and whether it was trained or only evaluated. */
-static fc_status key_of(const fc_run *run, char **out)
+static fc_status text_without(const fc_run *run, const char *const *apart, char **out)
 {
-    static const char *const apart[] = {"name=", "seed=", "output=", "data.scenes="};
     const char *text = config_text(run);
     fc_yaml *tree;
     FC_TRY(fc_yaml_parse(&tree, text, strlen(text), run->path));
     fc_status status = FC_OK;
-    for (size_t i = 0; i < sizeof apart / sizeof *apart && status == FC_OK; i++) {
-        status = fc_yaml_override(tree, apart[i]);
+    for (; *apart != NULL && status == FC_OK; apart++) {
+        status = fc_yaml_override(tree, *apart);
     }
     char *rest = NULL;
     if (status == FC_OK) {
@@ -131,7 +130,11 @@ static fc_status understand(fci_report_run *r)
 {
     const char *text = config_text(r->run);
     FC_TRY(fc_yaml_parse(&r->config, text, strlen(text), r->run->path));
-    FC_TRY(key_of(r->run, &r->key));
+    static const char *const seeds[] = {"name=", "seed=", "output=", "data.scenes=", NULL};
+    static const char *const terms[] = {
+        "name=", "seed=", "output=", "data.scenes=", "losses=", NULL};
+    FC_TRY(text_without(r->run, seeds, &r->key));
+    FC_TRY(text_without(r->run, terms, &r->setting));
     r->seed = fc_paper_text(r->config, "seed");
     r->label = label_of(r);
     r->terms = terms_of(r->config);
@@ -237,6 +240,7 @@ void fci_report_destroy(fci_report **report)
         fc_free(&r->run[i].label);
         fc_free(&r->run[i].terms);
         fc_free(&r->run[i].key);
+        fc_free(&r->run[i].setting);
     }
     for (int i = 0; i < r->measures; i++) {
         fc_free(&r->measure[i].key);

@@ -13,6 +13,7 @@ typedef struct fci_report_run {
     char *label;      /* the name without its seed */
     char *terms;      /* "GC+RC+SD", weights other than 1 in front; "" where nothing is trained */
     char *key;        /* all but name, seed and output: what a group shares */
+    char *setting;    /* and without the terms: runs whose terms alone differ */
     const char *seed; /* owned by config; NULL: not recorded */
     int64_t final;    /* index of the last evaluation; -1: none */
     bool finished;    /* completed: only such runs enter a mean */

@@ -226,14 +226,13 @@ static bool is_effect_measure(const fci_measure *m)
     return is_main(m) && m->kind != FCI_SEEN && !top5;
 }
 
-static void effect_row(fc_sheet *s, const fci_report *r, const fci_group *from, const fci_group *to,
-                       int measures, const fci_measure *measure)
+static void effect_row(fc_sheet *s, const fci_report *r, const fci_group *from, const fci_group *to)
 {
-    for (int i = 0; i < measures; i++) {
-        if (!is_effect_measure(&measure[i])) {
+    for (int i = 0; i < r->measures; i++) {
+        if (!is_effect_measure(&r->measure[i])) {
             continue;
         }
-        change c = change_of(r, from, to, &measure[i]);
+        change c = change_of(r, from, to, &r->measure[i]);
         if (isfinite(c.error)) {
             fc_sheet_cell(s, "%+.1f +- %.1f", c.points, c.error);
         } else {
@@ -244,6 +243,11 @@ static void effect_row(fc_sheet *s, const fci_report *r, const fci_group *from, 
             fc_sheet_cell(s, "%s", verdict(c));
         }
     }
+}
+
+static const char *setting_of(const fci_report *r, const fci_group *g)
+{
+    return r->run[g->run[0]].setting;
 }
 
 fc_sheet *fci_table_effects(const fci_report *r)
@@ -263,7 +267,8 @@ fc_sheet *fci_table_effects(const fci_report *r)
     for (int to = 0; to < r->groups && r->measures > 0; to++) {
         for (int from = 0; from < r->groups; from++) {
             const fci_group *a = &r->group[from], *b = &r->group[to];
-            char *added = a->terms[0] != '\0' ? added_terms(a->terms, b->terms) : NULL;
+            bool same = strcmp(setting_of(r, a), setting_of(r, b)) == 0 && a->terms[0] != '\0';
+            char *added = same ? added_terms(a->terms, b->terms) : NULL;
             if (added != NULL && a->finished > 0 && b->finished > 0) {
                 fc_sheet_cell(s, "%s", added);
                 fc_sheet_cell(s, "%s", a->terms);

@@ -51,7 +51,7 @@ eval:
 """ % (name, seed, name, c["init"], c["samples"], c["boxes"], losses, c["lr"], c["resize"])
 
 
-def write_run(folder, name, seed, terms, status="completed", images=118287, **change):
+def write_run(folder, name, seed, terms, status="completed", images=118287, more=(), **change):
     """A results.h5 with random numbers; returns what a report should find in it."""
     rng = np.random.default_rng(zlib.crc32(name.encode()) + seed)
     path = os.path.join(folder, name)
@@ -76,6 +76,10 @@ def write_run(folder, name, seed, terms, status="completed", images=118287, **ch
         f["eval/box_classification/per_category_top1"] = rng.uniform(0, 1, (evals, 133))
         f["eval/box_classification"].attrs["protocol"] = "zero-shot; data d/val.h5; categories 133; image size 224; resize squash; prompts 8379"
         f["eval/retrieval"].attrs["protocol"] = "data d/val.h5; images 5000; captions 25010; image size 224; resize squash"
+        for extra in more:
+            for c in RETRIEVAL:
+                f["eval/retrieval_%s/%s" % (extra, c)] = rng.uniform(0, 1, evals)
+            f["eval/retrieval_" + extra].attrs["protocol"] = "data d/f.h5; images 1000; captions 5000; image size 224; resize squash"
         f["cost/epoch_seconds"] = rng.uniform(600, 700, 2)
         f["cost/peak_device_bytes"] = rng.integers(1 << 30, 1 << 35, 8)
         f["cost/peak_host_bytes"] = rng.integers(1 << 30, 1 << 31, 8)
@@ -224,11 +228,13 @@ def test_page(folder):
 def test_settings(folder):
     """Other settings have no difference; other terms no row of the paper; more pictures another row."""
     a = write_run(folder, "small", 0, ["GC", "RC", "SD"], lr="1.0e-3", boxes=5)
-    b = write_run(folder, "scaled", 0, ["GC", "RC", "SD"], images=2500000, samples="2500000")
+    b = write_run(folder, "scaled", 0, ["GC", "RC", "SD"], images=2500000, samples="2500000", more=("flickr30k", "own"))
     c = write_run(folder, "between", 0, ["GC", "RC", "SD"], images=500000, samples="500000")
     d = write_run(folder, "more", 0, ["GC", "other_term"])
-    out, _ = report([a, b, c, d, "output=" + os.path.join(folder, "r"), "name=A <b> & c"])
+    e = write_run(folder, "gc", 0, ["GC"], lr="1.0e-4")
+    out, _ = report([a, b, c, d, e, "output=" + os.path.join(folder, "r"), "name=A <b> & c"])
     results = tables(out)[0]
+    checks.that(all(t[0][0] != "added" for t in tables(out)), "no effect of a term where more than terms differs: " + out)
     checks.equal("no deviation of one", row_of(results, "small")[results[0].index("box top-1")],
                  "%.1f" % (100 * last(a, "eval/box_classification/top1")))
     at = results[0].index("box top-1")
@@ -236,6 +242,13 @@ def test_settings(folder):
     checks.that("of small: lr 0.001 (1e-05), boxes a picture 5 (20)." in out, "what differs: " + out)
     value = 100 * last(b, "eval/box_classification/top1")
     checks.equal("2.5M", row_of(results, "scaled")[at + 1:at + 3], ["50.7", "%+.1f" % (value - 50.7)])
+    value = 100 * last(b, "eval/retrieval_flickr30k/t2i_r5")
+    whole = tables(open(os.path.join(folder, "r", "report.md")).read())
+    recall = next(t for t in whole if "flickr30k T2I R@5" in t[0])
+    at_5 = recall[0].index("flickr30k T2I R@5")
+    checks.equal("Flickr30k", row_of(recall, "scaled")[at_5:at_5 + 3], ["%.1f" % value, "89.1", "%+.1f" % (value - 89.1)])
+    own = 100 * last(b, "eval/retrieval_own/i2t_r1")
+    checks.equal("a set of one's own", row_of(results, "scaled")[results[0].index("own I2T R@1")], "%.1f" % own)
     checks.equal("500K", (row_of(results, "between")[at + 1], row_of(results, "between")[-1]), ("-", ""))
     checks.equal("other terms", (row_of(results, "more")[1], row_of(results, "more")[-1]), ("GC+other_term", ""))
     text = open(os.path.join(folder, "r", "report.html")).read()
