@@ -45,9 +45,9 @@ static fc_status write_out(const fc_trained *t, const fc_explain_request *r, con
                            const fc_explain_options *o, const char *folder)
 {
     char *file = fc_format("%s/maps.h5", folder), *sheet = fc_format("%s/sheet.png", folder);
-    char *caption =
-        fc_format("%s: %s, epoch %.3g; relevance through %s", t->config->name, t->weights, t->epoch,
-                  o->all_layers ? "all blocks" : "the last block");
+    char *epoch = t->epoch > 0 ? fc_format(", epoch %.3g", t->epoch) : fc_strdup("");
+    char *caption = fc_format("%s: %s%s; relevance through %s", t->config->name, t->weights, epoch,
+                              o->all_layers ? "all blocks" : "the last block");
     fc_status status;
     FC_TRY_GOTO(status, fc_explain_file(file, t, r, e, o), done);
     for (int i = 0; i < r->pictures; i++) {
@@ -57,6 +57,7 @@ static fc_status write_out(const fc_trained *t, const fc_explain_request *r, con
     FC_TRY_GOTO(status, fc_explain_sheet(sheet, r, e, caption, t->model->grid), done);
     fc_log_info("written to %s: sheet.png, a PNG a map, maps.h5", folder);
 done:
+    fc_free(&epoch);
     fc_free(&caption);
     fc_free(&sheet);
     fc_free(&file);
@@ -97,12 +98,30 @@ static fc_status explain_store(fc_trained *t, const fc_explain_options *o, const
     return FC_OK;
 }
 
+/* Stores of the experiment, which all ranks open together. */
+static fc_status open_own_stores(fc_trained *t, const fc_explain_options *o)
+{
+    for (int i = 0; i < o->words; i++) {
+        char *store = NULL;
+        int64_t index;
+        fc_status status = FC_OK;
+        if (o->word[i].kind == FCI_IMAGE && fci_explain_split(o->word[i].value, &store, &index)) {
+            const char *ours = fci_explain_own_store(store);
+            fc_store *opened;
+            status = ours != NULL ? fc_trained_store(t, ours, "image", &opened) : FC_OK;
+        }
+        fc_free(&store);
+        FC_TRY(status);
+    }
+    return FC_OK;
+}
+
 static fc_status explain(fc_trained *t, const fc_explain_options *o)
 {
     char *folder =
         o->folder != NULL ? fc_strdup(o->folder) : fc_format("%s/explain", t->config->output);
-    fc_status status = FC_OK;
-    if (o->words > 0) {
+    fc_status status = open_own_stores(t, o);
+    if (status == FC_OK && o->words > 0) {
         status = fc_dist_agree(fc_comm_rank(t->comm) == 0 ? explain_pictures(t, o, folder) : FC_OK);
     }
     if (status == FC_OK && o->regions != NULL) {

@@ -62,8 +62,8 @@ fc_status fc_explain_options_take(fc_explain_options *out, fc_cli *cli)
     if (!image && out->regions == NULL) {
         return FC_FAIL(
             FC_USAGE,
-            "nothing to explain: name a picture (image=FILE or image=STORE.h5:INDEX) or a "
-            "store (regions=eval); fineclip explain --help");
+            "nothing to explain: name a picture (image=FILE, STORE.h5:INDEX or eval:INDEX) "
+            "or a store (regions=eval); fineclip explain --help");
     }
     return FC_OK;
 }

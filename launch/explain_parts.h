@@ -10,6 +10,11 @@ typedef struct fci_explain_word {
     const char *value; /* borrowed from the command line */
 } fci_explain_word;
 
+/** STORE:INDEX; false for the name of a file. *store is heap. */
+bool fci_explain_split(const char *given, char **store, int64_t *index);
+/** "eval" or "train" (static) where a store's name is that word, else NULL. */
+const char *fci_explain_own_store(const char *store);
+
 /* One picture's maps: T texts, P patches. */
 typedef struct fc_explained {
     double *similarity; /* (T) cosine of picture and text */

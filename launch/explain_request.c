@@ -13,8 +13,7 @@ enum { MOST_WORDS_OF_A_SENTENCE = 8 };
 
 /* ---- Pictures ---- */
 
-/* STORE:INDEX; false for the name of a file. */
-static bool split_store(const char *given, char **store, int64_t *index)
+bool fci_explain_split(const char *given, char **store, int64_t *index)
 {
     const char *colon = strrchr(given, ':');
     if (colon == NULL || colon[1] == '\0' || strspn(colon + 1, "0123456789") != strlen(colon + 1) ||
@@ -24,6 +23,11 @@ static bool split_store(const char *given, char **store, int64_t *index)
     *store = fc_format("%.*s", (int)(colon - given), given);
     *index = strtoll(colon + 1, NULL, 10);
     return true;
+}
+
+const char *fci_explain_own_store(const char *store)
+{
+    return strcmp(store, "eval") == 0 ? "eval" : strcmp(store, "train") == 0 ? "train" : NULL;
 }
 
 static fc_status load_from_store(fc_explain_picture *p, fc_store *s, int64_t index)
@@ -237,26 +241,37 @@ done:
     return status;
 }
 
-static fc_status fill_picture(fc_explain_picture *p, fc_trained *t, const fc_explain_options *o,
-                              const char *given, part common, part own)
+/* The named store's picture; one of the experiment's stores is open on all ranks already. */
+static fc_status fill_from_store(fc_explain_picture *p, fc_trained *t, const fc_explain_options *o,
+                                 const char *store, int64_t index, part common, part own)
 {
-    char *path;
-    int64_t index = 0;
-    p->source = fc_strdup(given);
-    if (!split_store(given, &path, &index)) {
-        FC_TRY(fc_picture_load(&p->picture, given));
-        return fill_texts(p, t, o, NULL, 0, common, own);
-    }
-    fc_store *s = NULL;
-    fc_status status = fc_store_open(&s, path);
+    const char *ours = fci_explain_own_store(store);
+    fc_store *s = NULL, *opened = NULL;
+    fc_status status =
+        ours != NULL ? fc_trained_store(t, ours, "image", &s) : fc_store_open(&opened, store);
+    s = ours != NULL ? s : opened;
     if (status == FC_OK) {
         status = load_from_store(p, s, index);
     }
     if (status == FC_OK) {
         status = fill_texts(p, t, o, s, index, common, own);
     }
-    fc_store_close(&s);
-    fc_free(&path);
+    fc_store_close(&opened);
+    return status;
+}
+
+static fc_status fill_picture(fc_explain_picture *p, fc_trained *t, const fc_explain_options *o,
+                              const char *given, part common, part own)
+{
+    char *store;
+    int64_t index = 0;
+    p->source = fc_strdup(given);
+    if (!fci_explain_split(given, &store, &index)) {
+        FC_TRY(fc_picture_load(&p->picture, given));
+        return fill_texts(p, t, o, NULL, 0, common, own);
+    }
+    fc_status status = fill_from_store(p, t, o, store, index, common, own);
+    fc_free(&store);
     return status;
 }
 

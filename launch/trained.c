@@ -85,6 +85,13 @@ fc_status fc_trained_store(fc_trained *t, const char *which, const char *key, fc
     const fc_config *c = t->config;
     fc_source named = {.path = which};
     const fc_source *source = &named;
+    size_t at = 0;
+    for (; at < sizeof t->store / sizeof *t->store && t->store[at] != NULL; at++) {
+        if (strcmp(t->store_name[at], which) == 0) {
+            *out = t->store[at];
+            return FC_OK;
+        }
+    }
     *out = NULL;
     if (strcmp(which, "train") == 0) {
         source = &c->data.train;
@@ -99,12 +106,9 @@ fc_status fc_trained_store(fc_trained *t, const char *which, const char *key, fc
                        key, which);
     }
     fc_experiment x = {.config = c, .comm = t->comm};
-    size_t at = 0;
-    while (at + 1 < sizeof t->store / sizeof *t->store && t->store[at] != NULL) {
-        at++;
-    }
-    FC_ASSERT(t->store[at] == NULL);
+    FC_ASSERT(at < sizeof t->store / sizeof *t->store);
     FC_TRY(fc_experiment_store(&x, source, key, &t->store[at]));
+    t->store_name[at] = which;
     *out = t->store[at];
     return FC_OK;
 }

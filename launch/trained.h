@@ -16,6 +16,7 @@ typedef struct fc_trained {
     double epoch;       /* as the file says, else 0 */
     char checksum[16];  /* CRC-32 of the weights in fp32, in the order of their names' file */
     fc_store *store[4]; /* opened by fc_trained_store */
+    const char *store_name[4]; /* as it was asked for; borrowed */
 } fc_trained;
 
 /** Read the experiment `cli` names and load its weights: the newest checkpoint of its output, or
@@ -25,9 +26,9 @@ typedef struct fc_trained {
 FC_NODISCARD fc_status fc_trained_open(fc_trained *out, const fc_cli *cli, int image_size);
 void fc_trained_close(fc_trained *t);
 
-/** The store that `which` means: train, eval (box classification's, else retrieval's), or the path
- * of one. Kept open until fc_trained_close. Collective.
- *  key     what errors call it */
+/** The store that `which` (which must stay) means: train, eval (box classification's, else
+ * retrieval's), or the path of one. Kept open until fc_trained_close. Collective the first time
+ * that it is asked for; afterwards the same store. key     what errors call it */
 FC_NODISCARD fc_status fc_trained_store(fc_trained *t, const char *which, const char *key,
                                         fc_store **out);
 

@@ -1,4 +1,4 @@
-"""fctest: timeout=150
+"""fctest: timeout=300
 `fineclip explain`: what it writes, checked against features of the same model and against itself; its table of localisation
 on any number of ranks; and what it refuses. The model is at its random start: that maps are right is tests/models/test_relevance.c,
 that a trained model's point at things is in the README.
@@ -55,7 +55,7 @@ def test_store_picture(run, store):
     """A store's picture with its own caption and words; similarities are those of `features`."""
     features = os.path.join(run.folder, "features.h5")
     run("features", "store=eval", "kinds=global,dense,text", "file=" + features)
-    out, attrs, pages = run.maps("image=%s:3" % store)
+    out, attrs, pages = run.maps("image=eval:3")
     page, about = pages[0]
     with h5py.File(features, "r") as f, h5py.File(store, "r") as s:
         caption = int(s["captions/image_offsets"][3])
@@ -67,7 +67,7 @@ def test_store_picture(run, store):
         checks.equal("weights", [attrs["weights"], attrs["weights_crc32"]], [f.attrs["weights"], f.attrs["weights_crc32"]])
     checks.equal("format", [attrs["format"], int(attrs["version"]), attrs["layers"], attrs["phrase_as"], int(attrs["grid"])],
                  ["fineclip-maps", 1, "last", "text", 8])
-    checks.equal("picture", [page["picture"].shape, about["source"]], [(96, 96, 3), "%s:3" % store])
+    checks.equal("picture", [page["picture"].shape, about["source"]], [(96, 96, 3), "eval:3"])
     kinds = page["kind"]
     checks.that(kinds[0] == "sentence" and len(kinds) > 2 and set(kinds[1:]) == {"phrase"}, "own words: %s" % page["text"])
     checks.that(all(w in page["text"][0] and w not in ("a", "the", "of") for w in page["text"][1:]), "words: %s" % page["text"])

@@ -1,4 +1,4 @@
-"""fctest: timeout=120
+"""fctest: timeout=200
 `fineclip features` against the published program's features (tests/golden), read with h5py: every kind, raw and of unit length,
 half precision, the same file on any number of ranks, and what goes wrong.
 """
