@@ -105,6 +105,7 @@ typedef struct fc_config {
         double step_timeout; /* seconds */
         fc_on_bad_loss on_bad_loss;
         double spike_sigma; /* 0: off */
+        int64_t spike_warmup, bad_loss_limit;
     } run;
     struct {
         int64_t every_epochs;

@@ -182,23 +182,6 @@ static fc_status check_loss_files(const fc_config *c, const fc_loss_choice *choi
     return FC_OK;
 }
 
-/* Settings of the format that this version of the trainer does not act on: better refused than
- * passed over. */
-static fc_status check_built(const fc_config *c)
-{
-    if (c->run.on_bad_loss == FC_BAD_LOSS_ROLLBACK) {
-        return fc_config_error(c, FC_USAGE, "run.on_bad_loss",
-                               "rollback is not built into this version; use stop (the same "
-                               "command goes on from the newest checkpoint) or skip");
-    }
-    if (c->run.spike_sigma > 0) {
-        return fc_config_error(c, FC_USAGE, "run.spike_sigma",
-                               "finding spikes is not built into this version; use null (losses "
-                               "that are not finite are found)");
-    }
-    return FC_OK;
-}
-
 fc_status fc_config_check(const fc_config *c, unsigned purpose)
 {
     const bool train = (purpose & FC_FOR_TRAIN) != 0, eval = (purpose & FC_FOR_EVAL) != 0;
@@ -222,7 +205,6 @@ fc_status fc_config_check(const fc_config *c, unsigned purpose)
                                "neither box_classification nor retrieval is set");
     }
     if (train) {
-        FC_TRY(check_built(c));
         FC_TRY(check_source(c, "data.train", &c->data.train));
     }
     if (eval) {

@@ -339,14 +339,14 @@ static int auto_workers(void)
     return cores > 8 ? 8 : cores;
 }
 
-fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin)
+fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin, int64_t skipped)
 {
     const fc_config *c = x->config;
     unsigned needs = fc_step_needs(&x->step);
     return (fc_loader_options){
         .seed = (uint64_t)c->seed,
         .steps_begin = begin,
-        .steps_end = x->total_steps,
+        .steps_end = x->total_steps + skipped,
         .first = (int64_t)fc_comm_rank(x->comm) * c->train.batch_size,
         .count = c->train.batch_size,
         .image_size = x->model->image_size,

@@ -58,8 +58,9 @@ FC_NODISCARD fc_status fc_experiment_embed_concepts(fc_experiment *x);
 FC_NODISCARD fc_status fc_experiment_store(fc_experiment *x, const fc_source *source,
                                            const char *key, fc_store **out);
 
-/** Loader options of this rank for steps [begin, total_steps). */
-fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin);
+/** Loader options of this rank for batches [begin, total_steps + skipped): rollbacks leave batches
+ * out, so that more are needed than there are steps. */
+fc_loader_options fc_experiment_loader(const fc_experiment *x, int64_t begin, int64_t skipped);
 /** Epochs done after `step` updates. */
 double fc_experiment_epoch(const fc_experiment *x, int64_t step);
 

@@ -205,6 +205,63 @@ static void print_evaluations(const fc_run *run)
     }
 }
 
+/* The parameter to look at first: one whose gradient is not finite, else the one with the largest.
+ */
+static int64_t worst_parameter(const fc_incident *e)
+{
+    int64_t worst = 0;
+    for (int64_t i = 0; i < e->params; i++) {
+        if (!isfinite(e->param_grad_norm[i])) {
+            return i;
+        }
+        worst = e->param_grad_norm[i] > e->param_grad_norm[worst] ? i : worst;
+    }
+    return worst;
+}
+
+static void print_pictures(const fc_incident *e)
+{
+    enum { MOST = 24 };
+    printf("pictures of step %lld (store index):", (long long)e->step);
+    for (int64_t i = 0; i < e->images && i < MOST; i++) {
+        printf(" %lld", (long long)e->image[i]);
+    }
+    if (e->images > MOST) {
+        printf(" and %lld more", (long long)(e->images - MOST));
+    }
+    printf("\n");
+}
+
+/* Losses that went wrong: the newest with what to look at first. */
+static void print_incidents(const fc_run *run)
+{
+    enum { MOST = 10 };
+    if (run->incidents == 0) {
+        return;
+    }
+    printf("\nincidents %s; norms of every parameter and the pictures are in /incidents\n",
+           fci_text_count(run->incidents_in_all));
+    const char *const headings[] = {"step", "what",      "then",          "loss",
+                                    "mean", "deviation", "gradient norm", "look at"};
+    fc_table *table = fc_table_create(8, headings);
+    int64_t first = run->incidents > MOST ? run->incidents - MOST : 0;
+    for (int64_t i = first; i < run->incidents; i++) {
+        const fc_incident *e = &run->incident[i];
+        int64_t worst = worst_parameter(e);
+        fc_table_cell(table, "%lld", (long long)e->step);
+        fc_table_cell(table, "%s", e->what);
+        fc_table_cell(table, "%s", e->action);
+        fc_table_cell(table, "%.5g", e->loss);
+        fc_table_cell(table, "%.5g", e->mean);
+        fc_table_cell(table, "%.3g", e->deviation);
+        fc_table_cell(table, "%.4g", e->grad_norm);
+        fc_table_cell(table, "%s", e->params > 0 ? e->param_name[worst] : "");
+    }
+    fc_table_print(table, stdout);
+    fc_table_destroy(&table);
+    print_pictures(&run->incident[run->incidents - 1]);
+}
+
 /* Loading has checked the form; what is left is the order of steps and losses that are no numbers.
  */
 static fc_status check(const fc_run *run)
@@ -237,6 +294,7 @@ fc_status fci_inspect_results(const fci_inspect_options *options)
     print_head(run);
     print_training(run);
     print_evaluations(run);
+    print_incidents(run);
     fc_status status = options->check ? check(run) : FC_OK;
     fc_run_destroy(&run);
     return status;

@@ -26,5 +26,4 @@ void fc_loss_take(fc_loss_watch *w, double loss)
     double off = loss - w->mean;
     w->mean += share * off;
     w->variance = (1 - share) * (w->variance + share * off * off);
-    w->bad_in_row = 0;
 }

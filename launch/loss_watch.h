@@ -13,8 +13,8 @@
 enum { FC_LOSS_HORIZON = 100 };
 
 typedef struct fc_loss_watch {
-    int64_t count; /* good losses so far */
-    int64_t bad_in_row;
+    int64_t count;      /* good losses so far */
+    int64_t bad_in_row; /* skipped steps, or rollbacks to the same state; the run counts */
     double mean, variance;
 } fc_loss_watch;
 

@@ -174,6 +174,7 @@ static void cut_off(fc_run *run, const fc_results_resume *resume)
     while (run->epochs > 0 && (double)run->epochs > epoch) {
         run->epochs--;
     }
+    fci_run_cut_incidents(run, resume->batch);
 }
 
 fc_status fc_results_open(fc_results **out, const char *path, const fc_results_info *info,
@@ -300,6 +301,11 @@ fc_status fc_results_eval(fc_results *r, const fc_results_eval_row *row)
         set_text(&run->retrieval_protocol, row->retrieval_protocol);
     }
     return save(r, true);
+}
+
+void fc_results_incident(fc_results *r, fc_incident *incident)
+{
+    fci_run_add_incident(r->run, incident);
 }
 
 void fc_results_epoch_seconds(fc_results *r, double seconds)

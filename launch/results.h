@@ -57,6 +57,27 @@ typedef struct fc_retrieval_set {
     double *column[FC_RETRIEVAL_COLUMNS]; /* (E) each */
 } fc_retrieval_set;
 
+/* A loss that went wrong, with what it takes to look into it. P parameters, B images of the global
+ * batch. Norms are L2; a parameter that is frozen or was not reached has gradient norm 0. */
+typedef struct fc_incident {
+    int64_t step;  /* as in /train/step */
+    int64_t batch; /* number of the batch in the order of the data: step - 1 and what rollbacks left
+                      out */
+    char *what, *action; /* "not finite", "spike"; "stop", "skip", "rollback" */
+    double loss, grad_norm;
+    double mean, deviation; /* of the losses before it; NaN: there were none */
+    int64_t terms;
+    char **term_name;
+    double *term; /* (terms) unweighted */
+    int64_t params;
+    char **param_name;
+    double *param_norm, *param_grad_norm; /* (P), of the reduced gradient */
+    int64_t images;
+    int64_t *image, *image_id; /* (B) index in the store, and /images/id; in rank order */
+} fc_incident;
+
+void fc_incident_fini(fc_incident *i);
+
 /* A run's record, as it is in memory and as it comes out of a file. Values a row does not have are
  * NaN. */
 typedef struct fc_run {
@@ -88,6 +109,10 @@ typedef struct fc_run {
     double *epoch_seconds; /* (epochs) */
     int64_t ranks;
     int64_t *peak_device_bytes, *peak_host_bytes; /* (R) */
+
+    int64_t incidents,
+        incidents_in_all; /* those with details, the newest; and how many there were */
+    fc_incident *incident;
 } fc_run;
 
 /** Load a file whole. FC_NOINPUT: no such file; FC_DATA: not a run's results, damaged, or columns
@@ -110,6 +135,7 @@ typedef struct fc_results_info {
 typedef struct fc_results_resume {
     int64_t step;     /* the last step whose row stays */
     double epoch;     /* evaluations and epoch times up to here stay */
+    int64_t batch;    /* incidents of batches before this one stay, and those that ended a run */
     const char *copy; /* what fc_results_checkpoint wrote, where the file is gone; NULL: none */
 } fc_results_resume;
 
@@ -151,6 +177,8 @@ FC_NODISCARD fc_status fc_results_step(fc_results *r, const fc_results_row *row)
 /** Append an evaluation and save. One of the same epoch replaces the last one. FC_BUG where the
  * number of categories changes. */
 FC_NODISCARD fc_status fc_results_eval(fc_results *r, const fc_results_eval_row *row);
+/** Append an incident (one of the same step and batch is replaced); *incident is left empty. */
+void fc_results_incident(fc_results *r, fc_incident *incident);
 /** Append the time an epoch took. */
 void fc_results_epoch_seconds(fc_results *r, double seconds);
 /** Set the peak memory of each rank. */

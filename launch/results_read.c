@@ -1,7 +1,6 @@
 /* Loading results.h5. The file may come from a crash, another version or a stranger: every dataset
  * is checked for type and length before it is read. */
 #include "core/memory.h"
-#include "data/hdf5_util.h"
 #include "launch/results_internal.h"
 
 #include <errno.h>
@@ -10,11 +9,7 @@
 
 enum { MAX_TERMS = 1000, MAX_SETS = 100, MAX_CATEGORIES = 1 << 20 };
 
-typedef struct source {
-    hid_t file;
-    const char *path;
-    int64_t bytes;
-} source;
+typedef fci_run_source source;
 
 /* A 1-D dataset of `type`. want: its length, or -1: any. Absent: *n stays, *out is NULL. */
 static fc_status read_array(const source *s, const char *dataset, hid_t type, int64_t want,
@@ -321,6 +316,7 @@ static fc_status load(fc_run *run, bool *other_version)
     FC_TRY_GOTO(status, read_train(&s, run), done);
     FC_TRY_GOTO(status, read_eval(&s, run), done);
     FC_TRY_GOTO(status, read_cost(&s, run), done);
+    FC_TRY_GOTO(status, fci_run_read_incidents(&s, run), done);
 done:
     H5Fclose(s.file);
     return status;

@@ -161,5 +161,6 @@ void fc_run_destroy(fc_run **run)
     fc_free(&r->epoch_seconds);
     fc_free(&r->peak_device_bytes);
     fc_free(&r->peak_host_bytes);
+    fci_run_free_incidents(r);
     fc_free(run);
 }

@@ -1,13 +1,12 @@
 /* A run's record as an HDF5 file: built in memory, then put in the old one's place. */
 #include "core/memory.h"
 #include "core/replace.h"
-#include "data/hdf5_util.h"
 #include "launch/results_internal.h"
 
 enum { IMAGE_STEP = 1 << 20 }; /* by how much HDF5 grows the file in memory */
 
-static fc_status write_array(hid_t group, const char *where, const char *name, hid_t stored,
-                             hid_t type, int rank, const hsize_t *dims, const void *values)
+fc_status fci_run_write_array(hid_t group, const char *where, const char *name, hid_t stored,
+                              hid_t type, int rank, const hsize_t *dims, const void *values)
 {
     hid_t space = H5Screate_simple(rank, dims, NULL);
     hid_t dataset = H5Dcreate2(group, name, stored, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
@@ -26,25 +25,27 @@ static fc_status write_array(hid_t group, const char *where, const char *name, h
     return status;
 }
 
-static fc_status write_reals(hid_t group, const char *where, const char *name, int64_t n,
-                             const double *values)
+fc_status fci_run_write_reals(hid_t group, const char *where, const char *name, int64_t n,
+                              const double *values)
 {
     hsize_t dims[1] = {(hsize_t)n};
-    return write_array(group, where, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 1, dims, values);
+    return fci_run_write_array(group, where, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 1, dims,
+                               values);
 }
 
-static fc_status write_integers(hid_t group, const char *where, const char *name, int64_t n,
-                                const int64_t *values)
+fc_status fci_run_write_integers(hid_t group, const char *where, const char *name, int64_t n,
+                                 const int64_t *values)
 {
     hsize_t dims[1] = {(hsize_t)n};
-    return write_array(group, where, name, H5T_STD_I64LE, H5T_NATIVE_INT64, 1, dims, values);
+    return fci_run_write_array(group, where, name, H5T_STD_I64LE, H5T_NATIVE_INT64, 1, dims,
+                               values);
 }
 
 static fc_status write_columns(hid_t group, const char *where, int count, const char *const *name,
                                int64_t n, double *const *values)
 {
     for (int i = 0; i < count; i++) {
-        FC_TRY(write_reals(group, where, name[i], n, values[i]));
+        FC_TRY(fci_run_write_reals(group, where, name[i], n, values[i]));
     }
     return FC_OK;
 }
@@ -69,7 +70,7 @@ static fc_status fill_terms(hid_t group, const fc_run *run)
 
 static fc_status fill_train(hid_t group, const fc_run *run)
 {
-    FC_TRY(write_integers(group, run->path, "step", run->rows, run->step));
+    FC_TRY(fci_run_write_integers(group, run->path, "step", run->rows, run->step));
     FC_TRY(
         write_columns(group, run->path, FC_TRAIN_COLUMNS, fc_train_column, run->rows, run->train));
     return in_group(group, "losses", run, fill_terms);
@@ -81,11 +82,11 @@ static fc_status fill_box(hid_t group, const fc_run *run)
         FC_TRY(fci_h5_set_string(group, run->path, "protocol", run->box_protocol));
     }
     FC_TRY(write_columns(group, run->path, FC_BOX_COLUMNS, fc_box_column, run->evals, run->box));
-    FC_TRY(write_integers(group, run->path, "regions", run->evals, run->regions));
+    FC_TRY(fci_run_write_integers(group, run->path, "regions", run->evals, run->regions));
     if (run->categories > 0) {
         hsize_t dims[2] = {(hsize_t)run->evals, (hsize_t)run->categories};
-        FC_TRY(write_array(group, run->path, "per_category_top1", H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE,
-                           2, dims, run->per_category_top1));
+        FC_TRY(fci_run_write_array(group, run->path, "per_category_top1", H5T_IEEE_F64LE,
+                                   H5T_NATIVE_DOUBLE, 2, dims, run->per_category_top1));
     }
     return FC_OK;
 }
@@ -121,7 +122,7 @@ static fc_status write_set(hid_t eval, const fc_run *run, const fc_retrieval_set
 
 static fc_status fill_eval(hid_t group, const fc_run *run)
 {
-    FC_TRY(write_reals(group, run->path, "epoch", run->evals, run->eval_epoch));
+    FC_TRY(fci_run_write_reals(group, run->path, "epoch", run->evals, run->eval_epoch));
     if (run->has_box) {
         FC_TRY(in_group(group, "box_classification", run, fill_box));
     }
@@ -136,10 +137,11 @@ static fc_status fill_eval(hid_t group, const fc_run *run)
 
 static fc_status fill_cost(hid_t group, const fc_run *run)
 {
-    FC_TRY(write_reals(group, run->path, "epoch_seconds", run->epochs, run->epoch_seconds));
-    FC_TRY(
-        write_integers(group, run->path, "peak_device_bytes", run->ranks, run->peak_device_bytes));
-    return write_integers(group, run->path, "peak_host_bytes", run->ranks, run->peak_host_bytes);
+    FC_TRY(fci_run_write_reals(group, run->path, "epoch_seconds", run->epochs, run->epoch_seconds));
+    FC_TRY(fci_run_write_integers(group, run->path, "peak_device_bytes", run->ranks,
+                                  run->peak_device_bytes));
+    return fci_run_write_integers(group, run->path, "peak_host_bytes", run->ranks,
+                                  run->peak_host_bytes);
 }
 
 static fc_status fill_root(hid_t file, const fc_run *run)
@@ -166,7 +168,8 @@ static fc_status fill_root(hid_t file, const fc_run *run)
     }
     FC_TRY(in_group(file, "train", run, fill_train));
     FC_TRY(in_group(file, "eval", run, fill_eval));
-    return in_group(file, "cost", run, fill_cost);
+    FC_TRY(in_group(file, "cost", run, fill_cost));
+    return run->incidents > 0 ? in_group(file, "incidents", run, fci_run_write_incidents) : FC_OK;
 }
 
 /* The finished file as bytes in memory. */

@@ -6,6 +6,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "launch/bad_loss.h"
 #include "launch/checkpoint.h"
 #include "launch/dist.h"
 #include "launch/folder.h"
@@ -17,7 +18,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,7 +42,8 @@ typedef struct run {
     fc_progress progress;
     interval since;
     double epoch_begun, saved_at; /* clock */
-    int64_t saved_step, bad_losses;
+    int64_t saved_step;
+    bool has_state;            /* there is one in the folder to go back to */
     int64_t begun_epoch;       /* of the data, when this process began */
     int64_t bad_pictures;      /* that this rank has met and replaced */
     int64_t bad_pictures_told; /* of all ranks, so far */
@@ -151,6 +152,9 @@ static fc_status save_state(run *r)
     r->at.epoch_seconds = fc_clock_seconds() - r->epoch_begun;
     r->at.ensemble_alpha = r->config->train.ensemble_alpha;
     r->saved_at = fc_clock_seconds();
+    if (r->config->run.on_bad_loss == FC_BAD_LOSS_ROLLBACK && r->at.step > r->saved_step) {
+        r->at.watch.bad_in_row = 0; /* got beyond the state it went back to */
+    }
     r->saved_step = r->at.step;
     FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_results_checkpoint(r->results, r->results_copy)
                                           : FC_OK));
@@ -187,6 +191,23 @@ static fc_status end_of_epoch(run *r)
 
 /* ---- Starting ---- */
 
+/* What a position says of the run itself, whatever state it came from. */
+static void know_run(run *r)
+{
+    r->at.global_batch = r->x->global_batch;
+    r->at.ranks = fc_comm_size(r->x->comm);
+    r->at.seed = r->config->seed;
+    r->at.images = fc_sampler_size(r->x->sampler);
+}
+
+static fc_results_resume resume_of(const run *r)
+{
+    return (fc_results_resume){.step = r->at.step,
+                               .epoch = r->at.epoch,
+                               .batch = r->at.step + r->at.skipped_batches,
+                               .copy = r->results_copy};
+}
+
 static fc_status start(run *r)
 {
     char *path;
@@ -207,17 +228,15 @@ static fc_status start(run *r)
         if (r->x->step.unsynced_gradients) {
             fc_log_warn("ranks had drifted apart; all go on from rank 0's model");
         }
-        fc_results_resume resume = {
-            .step = r->at.step, .epoch = r->at.epoch, .copy = r->results_copy};
+        const fc_results_resume resume = resume_of(r);
         status = fc_checkpoint_set_aside(r->folder, r->at.step, r->x->comm);
         if (status == FC_OK) {
             status = open_results(r, &resume);
         }
     }
     fc_free(&path);
-    r->at.ranks = fc_comm_size(r->x->comm);
-    r->at.seed = r->config->seed;
-    r->at.images = fc_sampler_size(r->x->sampler);
+    r->has_state = strcmp(r->config->train.resume, "auto") == 0; /* else it is somewhere else */
+    know_run(r);
     r->epoch_begun -= r->at.epoch_seconds;
     r->saved_step = r->at.step;
     return status;
@@ -253,26 +272,6 @@ static fc_status prepare_output(run *r)
 }
 
 /* ---- Steps ---- */
-
-static fc_status bad_loss(run *r, const fc_step_result *result)
-{
-    char text[512];
-    int n = snprintf(text, sizeof text, "step %" PRId64 ": loss %g, gradient norm %g",
-                     r->at.step + 1, result->loss, result->grad_norm);
-    for (int i = 0; i < r->x->step.term_count && n < (int)sizeof text; i++) {
-        n += snprintf(text + n, sizeof text - (size_t)n, ", %s %g", r->x->step.terms[i].def->name,
-                      result->terms[i]);
-    }
-    if (r->config->run.on_bad_loss == FC_BAD_LOSS_SKIP) {
-        r->bad_losses++;
-        fc_log_warn("%s: step skipped (run.on_bad_loss: skip)", text);
-        return FC_OK;
-    }
-    return FC_FAIL(FC_DATA,
-                   "%s: not finite; lower train.optimizer.lr, set train.clip_grad_norm, or "
-                   "run.on_bad_loss: skip",
-                   text);
-}
 
 /* More than 1 in 1000 pictures that do not decode end the run. What counts is a pass over the
  * images in use: an early bad one is no verdict on the rest, and of a small set one bad picture
@@ -316,11 +315,51 @@ static fc_status agree(run *r, bool *stop, bool *save)
     return FC_OK;
 }
 
-static fc_status one_step(run *r)
+static fc_status begin_loading(run *r)
+{
+    fc_loader_options options =
+        fc_experiment_loader(r->x, r->at.step + r->at.skipped_batches, r->at.skipped_batches);
+    return fc_loader_create(&r->loader, r->x->train, r->x->sampler, &options);
+}
+
+/* Back to the newest state, and on with the batches after the bad one: those since the state are
+ * left out, too, since they led there. The state is written anew, so that a run killed from here
+ * on does not meet them either. */
+static fc_status roll_back(run *r)
+{
+    fc_checkpoint_position from = r->at;
+    char *path;
+    FC_TRY(fc_checkpoint_newest(r->folder, r->x->comm, &path));
+    FC_ASSERT(path != NULL); /* one was saved before the first step */
+    fc_status status =
+        fc_checkpoint_load_state(path, r->x->model, fc_step_optimizer(r->step), &r->at);
+    fc_free(&path);
+    FC_TRY(fc_dist_agree(status));
+    int64_t left_out = from.step + from.skipped_batches + 1 - r->at.step;
+    fc_log_info("going on from step %" PRId64 " without the next %" PRId64 " batches", r->at.step,
+                left_out - r->at.skipped_batches);
+    r->at.skipped_batches = left_out;
+    r->at.watch.bad_in_row = from.watch.bad_in_row;
+    r->saved_step = r->at.step;
+    know_run(r);
+    r->epoch_begun = fc_clock_seconds() - r->at.epoch_seconds;
+    r->since = (interval){.begun = fc_clock_seconds()};
+    fc_progress_end(&r->progress);
+    fc_progress_begin(&r->progress, "train", r->at.step, r->x->total_steps,
+                      r->config->train.log_every);
+    const fc_results_resume resume = resume_of(r);
+    FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_results_go_back(r->results, &resume) : FC_OK));
+    FC_TRY(save_state(r));
+    fc_loader_destroy(&r->loader);
+    return begin_loading(r);
+}
+
+static fc_status one_step(run *r, bool *went_back)
 {
     const fc_batch *batch;
     double waited;
     fc_step_result result;
+    *went_back = false;
     fc_fault_set_step(r->at.step + 1);
     fc_activity_step(r->at.step + 1);
     FC_TRY(fc_fault_here(FC_AT_step));
@@ -328,11 +367,20 @@ static fc_status one_step(run *r)
     FC_TRY(fc_step_gradients(r->step, batch, &result));
     r->bad_pictures += batch->bad_pictures;
     double lr = fc_schedule_lr(&r->x->schedule, r->at.step);
-    bool finite = isfinite(result.loss) && isfinite(result.grad_norm);
-    if (finite) {
+    fc_bad_loss bad;
+    FC_TRY(fc_bad_loss_judge(r->x, &r->at, &result, &bad));
+    if (bad.verdict == FC_LOSS_GOOD) {
+        fc_loss_take(&r->at.watch, result.loss);
+        if (r->config->run.on_bad_loss != FC_BAD_LOSS_ROLLBACK) {
+            r->at.watch.bad_in_row = 0;
+        }
         FC_TRY_AS("update", fc_step_update(r->step, lr, &result));
     } else {
-        FC_TRY(bad_loss(r, &result));
+        FC_TRY(fc_bad_loss_record(r->x, r->results, &r->at, batch, &result, &bad));
+        *went_back = bad.action == FC_BAD_LOSS_ROLLBACK;
+        if (*went_back) {
+            return roll_back(r);
+        }
     }
     r->at.step++;
     r->at.epoch = fc_experiment_epoch(r->x, r->at.step);
@@ -364,8 +412,11 @@ static fc_status interrupted(run *r)
 static fc_status all_steps(run *r)
 {
     while (r->at.step < r->x->total_steps) {
-        FC_TRY_AS("a step", one_step(r));
-        bool stop, save;
+        bool stop, save, went_back;
+        FC_TRY_AS("a step", one_step(r, &went_back));
+        if (went_back) {
+            continue;
+        }
         FC_TRY(agree(r, &stop, &save));
         if (r->at.step % r->x->steps_per_epoch == 0) {
             FC_TRY(end_of_epoch(r));
@@ -401,10 +452,7 @@ static fc_status train(run *r)
     FC_TRY(fc_signals_install()); /* from here on there is something to save; before, a signal just
                                      ends the program */
     r->step = fc_step_create(r->x->model, r->x->comm, &r->x->step);
-    r->at = (fc_checkpoint_position){.global_batch = r->x->global_batch,
-                                     .ranks = fc_comm_size(r->x->comm),
-                                     .seed = r->config->seed,
-                                     .images = fc_sampler_size(r->x->sampler)};
+    know_run(r);
     r->epoch_begun = r->saved_at = fc_clock_seconds();
     FC_TRY(start(r));
     FC_TRY(fc_experiment_embed_concepts(r->x));
@@ -422,8 +470,10 @@ static fc_status train(run *r)
     r->epoch_begun = fc_clock_seconds() - r->at.epoch_seconds;
     r->saved_at = r->since.begun = fc_clock_seconds();
     r->begun_epoch = r->at.step / r->x->steps_per_epoch;
-    fc_loader_options options = fc_experiment_loader(r->x, r->at.step);
-    FC_TRY(fc_loader_create(&r->loader, r->x->train, r->x->sampler, &options));
+    if (r->config->run.on_bad_loss == FC_BAD_LOSS_ROLLBACK && !r->has_state) {
+        FC_TRY(save_state(r));
+    }
+    FC_TRY(begin_loading(r));
     FC_TRY(all_steps(r));
     return finish(r);
 }

@@ -63,8 +63,6 @@ def test_experiment(t):
         ("samples", store, USAGE, ["data.samples", "1000"], "data.samples=1000"),
         ("cuda", store, USAGE, ["device", "CUDA"], "device=cuda"),
         ("bf16", store, USAGE, ["precision", "bf16"], "precision=bf16"),
-        ("rollback", store, USAGE, ["run.on_bad_loss", "rollback", "skip"], "run.on_bad_loss=rollback"),
-        ("spike", store, USAGE, ["run.spike_sigma", "null"], "run.spike_sigma=6"),
         ("base is gone", "base: gone.yaml\n" + store, NOINPUT, [":3", "base", "gone.yaml"]),
         ("base is a folder", "base: %s\n" % TINY + store, NOINPUT, [TINY]),
         ("model is gone", store, NOINPUT, ["model.config", "gone"], "model.config=gone"),
