@@ -241,7 +241,7 @@ static void print_incidents(const fc_run *run)
     }
     printf("\nincidents %s; norms of every parameter and the pictures are in /incidents\n",
            fci_text_count(run->incidents_in_all));
-    const char *const headings[] = {"step", "what",      "then",          "loss",
+    const char *const headings[] = {"step", "what",      "action",        "loss",
                                     "mean", "deviation", "gradient norm", "look at"};
     fc_table *table = fc_table_create(8, headings);
     int64_t first = run->incidents > MOST ? run->incidents - MOST : 0;

@@ -108,10 +108,13 @@ static fc_status load_record(fc_run **out, const char *path)
     }
     fc_status loaded = fci_run_load(out, path, &other_version);
     if (other_version) {
-        return FC_FAIL(FC_DATA,
-                       "%s: go on with the program that wrote it, or move the file away (a new "
-                       "one then starts at the checkpoint)",
-                       fc_error_message());
+        char *what = fc_strdup(fc_error_message());
+        loaded = FC_FAIL(FC_DATA,
+                         "%s: go on with the program that wrote it, or move the file away (a new "
+                         "one then starts at the checkpoint)",
+                         what);
+        fc_free(&what);
+        return loaded;
     }
     return loaded == FC_DATA ? give_up_on(path) : loaded;
 }
