@@ -374,6 +374,10 @@ static fc_status open_file(fc_store *s)
     s->files->file = H5Fopen(s->path, H5F_ACC_RDONLY, access_list);
     H5Pclose(access_list);
     FC_H5(s->files->file, FC_DATA, "%s is not a readable HDF5 file", s->path);
+    void *handle = NULL;
+    FC_H5(H5Fget_vfd_handle(s->files->file, H5P_DEFAULT, &handle), FC_RUNTIME,
+          "%s: HDF5 gives no file descriptor", s->path);
+    s->files->fd = *(const int *)handle;
     return FC_OK;
 }
 

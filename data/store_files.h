@@ -10,6 +10,7 @@ enum { FCI_STORE_TEXTS = 3 };
 
 struct fci_store_files {
     hid_t file;
+    int fd; /* of `file` */
     int64_t file_bytes;
     fci_h5_dataset bytes, crop_bytes;
     fci_h5_dataset tokens[3]; /* by fc_token_set; not open where the store has none */
@@ -27,6 +28,8 @@ FC_NODISCARD fc_status fci_store_found(const fc_store *s, const char *fmt, ...) 
  *  wrong while a store is being checked. */
 FC_NODISCARD fc_status fci_store_item(const fci_h5_dataset *of, const uint64_t *offsets, int64_t i,
                                       int64_t *first, int64_t *count);
+/** The file still has its length: HDF5 reads what was cut off as zeros. FC_RUNTIME. */
+FC_NODISCARD fc_status fci_store_check_length(const fc_store *s);
 /** Number of ids of an item. */
 FC_NODISCARD fc_status fci_store_token_count(const fc_store *s, fc_token_set set, int64_t item,
                                              int64_t *count);

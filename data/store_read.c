@@ -2,9 +2,11 @@
 #include "core/memory.h"
 #include "data/store_files.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 fc_status fci_store_item(const fci_h5_dataset *of, const uint64_t *offsets, int64_t i,
                          int64_t *first, int64_t *count)
@@ -36,6 +38,21 @@ static fc_status read_bytes(const fci_h5_dataset *of, const uint64_t *offsets, i
     fci_h5_unlock();
     /* A file that cannot be read is not a bad picture, which a loader would step over. */
     return status == FC_DATA ? FC_RUNTIME : status;
+}
+
+fc_status fci_store_check_length(const fc_store *s)
+{
+    struct stat now;
+    if (fstat(s->files->fd, &now) != 0) {
+        return FC_FAIL(FC_RUNTIME, "%s cannot be read any more: %s", s->path, strerror(errno));
+    }
+    if ((int64_t)now.st_size < s->files->file_bytes) {
+        return FC_FAIL(FC_RUNTIME,
+                       "%s was cut short while it was read, from %lld to %lld bytes: put it back "
+                       "as it was",
+                       s->path, (long long)s->files->file_bytes, (long long)now.st_size);
+    }
+    return FC_OK;
 }
 
 /* Decode item i; what: "picture" or "crop". width, height: what the store says it is. */
@@ -71,6 +88,7 @@ static fc_status read_picture(const fci_h5_dataset *of, const uint64_t *offsets,
 fc_status fc_store_picture(fc_store *s, int64_t image, fc_picture *out)
 {
     FC_ASSERT(image >= 0 && image < s->images);
+    FC_TRY(fci_store_check_length(s));
     FC_TRY(read_picture(&s->files->bytes, s->image_offsets, image, "picture", s->codec,
                         s->width[image], s->height[image], out));
     return FC_OK;

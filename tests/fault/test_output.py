@@ -214,7 +214,7 @@ def test_results(r, whole):
         same_rows(label + " results", run, whole)
         checks.equal(label + " results: kept aside", os.path.exists(run + "/results.damaged.1.h5"), label != "gone")
     run = r.new()  # the file system itself tears it
-    r.train(run, want=-signal.SIGKILL, FINECLIP_FAULT="0:7:torn@results")
+    r.train(run, want=-signal.SIGKILL, FINECLIP_FAULT="0:8:torn@results")
     r.train(run)
     same_rows("results torn by a crash", run, whole)
 
