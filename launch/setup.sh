@@ -5,6 +5,7 @@
 #   launch/setup.sh --check    only say what is missing; status 1 if anything is
 #   launch/setup.sh --bench    also PyTorch, for tests/bench/compare_torch.py
 #   launch/setup.sh --fuzz     also clang and libFuzzer, for tests/fuzz/run.sh
+#   launch/setup.sh --slurm    also Slurm, for the tests of launch/slurm (nothing is started or enabled)
 set -euo pipefail
 
 # Debian package names; the README says what each is for.
@@ -29,8 +30,9 @@ for argument in "$@"; do
         --check) check_only=true ;;
         --bench) packages+=(python3-torch) ;;
         --fuzz) packages+=(clang-14 clang libclang-rt-14-dev libomp-14-dev llvm-14) ;;
+        --slurm) packages+=(slurm-wlm slurm-client slurmctld slurmd munge) ;;
         -h | --help)
-            sed -n '2,7s/^# \{0,1\}//p' "$0"
+            sed -n '2,8s/^# \{0,1\}//p' "$0"
             exit 0
             ;;
         *)

@@ -5,7 +5,7 @@
 #   tests/run.sh --sanitize       before it, all but the multi-rank tests on an address+undefined sanitizer build (build-asan)
 #   tests/run.sh -L golden        anything else goes to ctest: -L LABEL, -R NAME, -V ...
 #
-# Fails when a test fails, when none ran, and when one was skipped that does not need a GPU.
+# Fails when a test fails, when none ran, and when one was skipped that needs neither a GPU nor Slurm.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -41,7 +41,7 @@ status=0
 if $sanitize; then
     launch/build.sh build-asan all --preset asan-ubsan
     # Sanitizers and Open MPI's own memory tricks do not go together well, and lint has nothing to gain.
-    run_tests build-asan --label-exclude '^(mpi|gpu|meta)$' --exclude-regex '\.np[0-9]+$' "${arguments[@]}" || status=1
+    run_tests build-asan --label-exclude '^(mpi|gpu|slurm|meta)$' --exclude-regex '\.np[0-9]+$' "${arguments[@]}" || status=1
 fi
 run_tests build "${arguments[@]}" || status=1
 exit "$status"

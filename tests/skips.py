@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fail when a test was skipped that does not need a GPU, or when no test ran.
+"""Fail when a test was skipped that needs neither a GPU nor Slurm, or when no test ran.
 
     tests/skips.py BUILD      after ctest --output-junit BUILD/tests.xml
 """
@@ -7,6 +7,10 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree
+
+
+# Label: what a machine may lack.
+MAY_BE_SKIPPED = {"gpu", "slurm"}
 
 
 def labels_of(build):
@@ -28,8 +32,8 @@ def complaints(junit, labels):
         # ctest writes run, fail, disabled or notrun; only the first two were executed to their end.
         if case.get("status") in ("run", "fail") and case.find("skipped") is None:
             ran += 1
-        elif "gpu" not in labels.get(name, set()):
-            wrong.append(f"{name} was skipped; only tests labelled gpu may be")
+        elif not MAY_BE_SKIPPED & labels.get(name, set()):
+            wrong.append(f"{name} was skipped; only tests labelled {' or '.join(sorted(MAY_BE_SKIPPED))} may be")
     if ran == 0:
         wrong.append("no test ran")
     return wrong

@@ -1,4 +1,4 @@
-"""tests/skips.py lets a passing run and skipped gpu tests through, and nothing else."""
+"""tests/skips.py lets a passing run and skipped tests of what a machine lacks through, and nothing else."""
 import os
 import sys
 
@@ -10,13 +10,16 @@ import skips  # noqa: E402
 RUN = '<testcase name="op.a" status="run"/>'
 FAILED = '<testcase name="op.b" status="fail"><failure message=""/></testcase>'
 GPU = '<testcase name="parity.c" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/></testcase>'
+SLURM = '<testcase name="slurm.f" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/></testcase>'
 SKIPPED = '<testcase name="data.d" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/></testcase>'
 DISABLED = '<testcase name="data.e" status="disabled"/>'
-LABELS = {"op.a": {"op"}, "op.b": {"op"}, "parity.c": {"parity", "gpu"}, "data.d": {"data"}, "data.e": {"data"}}
+LABELS = {"op.a": {"op"}, "op.b": {"op"}, "parity.c": {"parity", "gpu"}, "data.d": {"data"}, "data.e": {"data"},
+          "slurm.f": {"slurm"}}
 # cases of the run, what the complaints must contain
 CASES = [
     (RUN, []),
     (RUN + GPU, []),
+    (RUN + SLURM, []),
     (RUN + FAILED, []),  # ctest itself reports that one
     (RUN + SKIPPED, ["data.d"]),
     (RUN + DISABLED, ["data.e"]),
