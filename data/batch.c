@@ -71,12 +71,13 @@ static void region_box(const fci_batch_slot *slot, const fc_store *store, int64_
 
 /* The crop of region r of the batch; one that is not in the store is cut from its picture as it is.
  */
-static fc_status fill_crop(const fci_batch_slot *slot, fc_store *store, int64_t image,
-                           const fc_picture *picture, int64_t r, int size, uint8_t *out, bool *bad)
+static fc_status fill_crop(const fci_batch_slot *slot, fci_batch_scratch *scratch, fc_store *store,
+                           int64_t image, const fc_picture *picture, int64_t r, int size,
+                           uint8_t *out, bool *bad)
 {
     if (slot->batch.region_index[r] >= 0) {
-        fc_status status =
-            fc_store_fit_crop(store, slot->batch.region_index[r], image, picture, size, out);
+        fc_status status = fc_store_fit_crop(store, slot->batch.region_index[r], image, picture,
+                                             size, &scratch->crop, out);
         *bad = status == FC_DATA;
         return status;
     }
@@ -101,43 +102,58 @@ static void fill_boxes(fci_batch_slot *slot, const fc_store *store, int64_t inde
     }
 }
 
-static fc_status fill_pictures(fci_batch_slot *slot, fc_store *store, const fc_loader_options *o,
-                               int64_t index, const fc_picture *picture, bool *bad)
+/* Whether crops are cut from the pixels of picture `index`. */
+static bool cuts_crops(const fci_batch_slot *slot, const fc_store *store,
+                       const fc_loader_options *o, int64_t index)
 {
-    const fc_batch *b = &slot->batch;
-    size_t bytes = 3 * (size_t)o->image_size * (size_t)o->image_size;
-    double scale_x, scale_y;
-    FC_TRY(fc_picture_fit(picture, o->fit, o->image_size, b->pictures + (size_t)index * bytes,
-                          &scale_x, &scale_y));
-    fill_boxes(slot, store, index, scale_x, scale_y);
-    if (!o->need_crops) {
-        return FC_OK;
-    }
+    bool cuts = false;
     for (int64_t r = slot->region_begin[index]; r < slot->region_begin[index + 1]; r++) {
-        FC_TRY(fill_crop(slot, store, b->image_index[index], picture, r, o->image_size,
-                         b->crops + (size_t)r * bytes, bad));
+        cuts = cuts || !store->has_crops || slot->batch.region_index[r] < 0;
     }
+    return o->need_crops && cuts;
+}
+
+/* Picture `index` of the batch, and its boxes. One of the batch's size is decoded right into it;
+ * else, and where crops are cut from it, its pixels stay in *picture. */
+static fc_status fill_picture(fci_batch_slot *slot, fci_batch_scratch *scratch, fc_store *store,
+                              const fc_loader_options *o, int64_t index, fc_picture *picture,
+                              bool *bad)
+{
+    int64_t image = slot->batch.image_index[index];
+    int size = o->image_size, width = store->width[image], height = store->height[image];
+    uint8_t *out = slot->batch.pictures + (size_t)index * 3 * (size_t)size * (size_t)size;
+    bool fits = width == size && height == size && !cuts_crops(slot, store, o, index);
+    fc_status status = fits ? fc_store_picture_into(store, image, &scratch->picture, out)
+                            : fc_store_picture_borrow(store, image, &scratch->picture, picture);
+    if (status == FC_OK && fc_fault_bad_picture(image, index == 0)) {
+        status = FC_FAIL(FC_DATA, "picture %lld of %s does not decode, on purpose",
+                         (long long)image, store->path);
+    }
+    *bad = status == FC_DATA;
+    FC_TRY(status);
+    double scale_x = 1.0 / width, scale_y = 1.0 / height;
+    if (!fits) {
+        FC_TRY(fc_picture_fit(picture, o->fit, size, out, &scale_x, &scale_y));
+    }
+    fill_boxes(slot, store, index, scale_x, scale_y);
     return FC_OK;
 }
 
 fc_status fci_batch_piece(fci_batch_slot *slot, fci_batch_scratch *scratch, fc_store *store,
                           const fc_loader_options *o, int64_t index, bool *bad)
 {
-    fc_picture picture;
+    const fc_batch *b = &slot->batch;
+    size_t bytes = 3 * (size_t)o->image_size * (size_t)o->image_size;
+    fc_picture picture = {0}; /* within the scratch memory */
     *bad = false;
     FC_TRY(fill_tokens(slot, scratch, store, o, index));
-    int64_t image = slot->batch.image_index[index];
-    fc_status status = fc_store_picture(store, image, &picture);
-    if (status == FC_OK && fc_fault_bad_picture(image, index == 0)) {
-        fc_picture_free(&picture);
-        status = FC_FAIL(FC_DATA, "picture %lld of %s does not decode, on purpose",
-                         (long long)image, store->path);
+    FC_TRY(fill_picture(slot, scratch, store, o, index, &picture, bad));
+    for (int64_t r = slot->region_begin[index]; o->need_crops && r < slot->region_begin[index + 1];
+         r++) {
+        FC_TRY(fill_crop(slot, scratch, store, b->image_index[index], &picture, r, o->image_size,
+                         b->crops + (size_t)r * bytes, bad));
     }
-    *bad = status == FC_DATA;
-    FC_TRY(status);
-    status = fill_pictures(slot, store, o, index, &picture, bad);
-    fc_picture_free(&picture);
-    return status;
+    return FC_OK;
 }
 
 void fci_batch_forget_bad(fci_batch_slot *slot)
@@ -207,6 +223,8 @@ void fci_batch_slot_fini(fci_batch_slot *slot)
 void fci_batch_scratch_fini(fci_batch_scratch *scratch)
 {
     fc_free(&scratch->ids);
+    fc_store_scratch_fini(&scratch->picture);
+    fc_store_scratch_fini(&scratch->crop);
 }
 
 void fc_batch_free(fc_batch *b)

@@ -36,6 +36,7 @@ typedef struct fci_batch_slot {
 typedef struct fci_batch_scratch {
     int32_t *ids;
     size_t room;
+    fc_store_scratch picture, crop; /* crops are cut from a picture while it lies there */
 } fci_batch_scratch;
 
 /** What the options need and the store lacks is FC_USAGE. */

@@ -1,6 +1,7 @@
 #include "data/frequent.h"
 
 #include "core/memory.h"
+#include "data/hdf5_direct.h"
 #include "data/store_files.h"
 
 #include <stdlib.h>
@@ -101,11 +102,8 @@ static fc_status read_block(fc_store *s, fc_token_set set, int64_t first, int64_
     if (offsets[*end] - offsets[first] > MOST_BLOCK_IDS) { /* one endless row: no caption */
         return FC_OK;
     }
-    fci_h5_lock();
-    fc_status status =
-        fci_h5_read(d, (int64_t)offsets[first], (int64_t)(offsets[*end] - offsets[first]), ids);
-    fci_h5_unlock();
-    return status;
+    return fci_h5_read_direct(d, (int64_t)offsets[first], (int64_t)(offsets[*end] - offsets[first]),
+                              ids);
 }
 
 static fc_status pass(summary *m, fc_store *s, fc_token_set set, int32_t *ids)

@@ -2,6 +2,7 @@
 
 #include "core/fault.h"
 #include "core/memory.h"
+#include "data/hdf5_direct.h"
 
 #include <pthread.h>
 #include <stdarg.h>
@@ -321,12 +322,15 @@ fc_status fci_h5_open(fci_h5_dataset *out, hid_t file, const char *file_name, in
     }
     if (status != FC_OK) {
         fci_h5_close(out);
+    } else if (random) {
+        fci_h5_direct_open(out, file);
     }
     return status;
 }
 
 void fci_h5_close(fci_h5_dataset *d)
 {
+    fci_h5_direct_close(d);
     if (d->where != NULL && d->id >= 0) {
         H5Dclose(d->id);
     }

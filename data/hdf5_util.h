@@ -71,12 +71,15 @@ bool fci_h5_exists(hid_t file, const char *path);
  * more than deflate can reach; 64 MiB are always believed. */
 bool fci_h5_too_large(double bytes, int64_t file_bytes);
 
+typedef struct fci_h5_direct fci_h5_direct;
+
 /* An open dataset of one or two axes whose element type was checked. */
 typedef struct fci_h5_dataset {
-    hid_t id;           /* negative: not open */
-    hid_t type;         /* in memory (a native type); not owned */
-    int64_t rows, cols; /* cols 1 where the dataset has one axis */
-    char *where;        /* "file:/path"; heap */
+    hid_t id;              /* negative: not open */
+    hid_t type;            /* in memory (a native type); not owned */
+    int64_t rows, cols;    /* cols 1 where the dataset has one axis */
+    char *where;           /* "file:/path"; heap */
+    fci_h5_direct *direct; /* of data/hdf5_direct.h; NULL: rows are read through HDF5 */
 } fci_h5_dataset;
 
 /** Open for reading. cols: 1 for a dataset of one axis, else the wanted second extent. The stored
@@ -88,7 +91,7 @@ FC_NODISCARD fc_status fci_h5_open(fci_h5_dataset *out, hid_t file, const char *
                                    int64_t file_bytes, const char *path, hid_t type, int64_t cols,
                                    bool random);
 void fci_h5_close(fci_h5_dataset *d);
-/** Rows [first, first+count) into out, in the memory type. */
+/** Rows [first, first+count) into out, in the memory type. The lock is held. */
 FC_NODISCARD fc_status fci_h5_read(const fci_h5_dataset *d, int64_t first, int64_t count,
                                    void *out);
 

@@ -106,13 +106,26 @@ static void cmyk_to_rgb(const uint8_t *cmyk, int width, uint8_t *rgb)
     }
 }
 
+/* Memory for the picture, or, where the caller has it, that it is the right one. */
+static fc_status make_room(const reader *r, fc_picture *out)
+{
+    int64_t width = r->jpeg.image_width, height = r->jpeg.image_height;
+    if (out->rgb == NULL) {
+        return fci_picture_alloc(out, width, height);
+    }
+    bool fits = width == out->width && height == out->height;
+    out->width = (int)width;
+    out->height = (int)height;
+    return fits ? FC_OK : FC_FAIL(FC_DATA, "JPEG: of another size");
+}
+
 static fc_status read_rows(reader *r, fc_picture *out)
 {
     struct jpeg_decompress_struct *jpeg = &r->jpeg;
     bool cmyk = jpeg->num_components == 4;
     jpeg->out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
     FC_TRY(check_claim(r));
-    FC_TRY(fci_picture_alloc(out, jpeg->image_width, jpeg->image_height));
+    FC_TRY(make_room(r, out));
     if (cmyk) {
         FC_TRY(fc_try_alloc((void **)&r->row, (size_t)out->width, 4, "picture row"));
     }
@@ -151,7 +164,7 @@ static fc_status decode(reader *r, const uint8_t *bytes, size_t count, fc_pictur
     return FC_OK;
 }
 
-fc_status fci_jpeg_decode(fc_picture *out, const uint8_t *bytes, size_t count)
+fc_status fci_jpeg_decode_into(fc_picture *out, const uint8_t *bytes, size_t count)
 {
     reader r = {0};
     fc_status status = decode(&r, bytes, count, out, NULL, NULL);
@@ -159,6 +172,12 @@ fc_status fci_jpeg_decode(fc_picture *out, const uint8_t *bytes, size_t count)
     fc_free(&r.row);
     FC_TRY(status);
     return FC_OK;
+}
+
+fc_status fci_jpeg_decode(fc_picture *out, const uint8_t *bytes, size_t count)
+{
+    out->rgb = NULL;
+    return fci_jpeg_decode_into(out, bytes, count);
 }
 
 fc_status fci_jpeg_size(const uint8_t *bytes, size_t count, int *width, int *height)

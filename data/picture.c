@@ -34,13 +34,19 @@ const char *fc_codec_name(fc_codec codec)
     return codec_names[codec];
 }
 
-fc_status fci_picture_alloc(fc_picture *p, int64_t width, int64_t height)
+fc_status fci_picture_check_size(int64_t width, int64_t height)
 {
     const int64_t most = (int64_t)1 << 28;
     if (width < 1 || height < 1 || width > most || height > most || width * height > most) {
         return FC_FAIL(FC_DATA, "picture of %lld x %lld pixels (at least 1, at most 2^28 in all)",
                        (long long)width, (long long)height);
     }
+    return FC_OK;
+}
+
+fc_status fci_picture_alloc(fc_picture *p, int64_t width, int64_t height)
+{
+    FC_TRY(fci_picture_check_size(width, height));
     FC_TRY(fc_try_alloc((void **)&p->rgb, (size_t)(width * height), 3, "picture"));
     p->width = (int)width;
     p->height = (int)height;
@@ -80,6 +86,25 @@ done:
         fc_picture_free(out);
     }
     return status;
+}
+
+fc_status fc_picture_decode_into(fc_picture *out, fc_codec codec, const uint8_t *bytes,
+                                 size_t count)
+{
+    if (codec == FC_CODEC_JPEG) {
+        FC_TRY(fci_jpeg_decode_into(out, bytes, count));
+        return FC_OK;
+    }
+    fc_picture read = {.width = out->width, .height = out->height};
+    FC_TRY(fc_picture_decode(&read, codec, bytes, count));
+    bool fits = read.width == out->width && read.height == out->height;
+    if (fits) {
+        memcpy(out->rgb, read.rgb, 3 * (size_t)read.width * (size_t)read.height);
+    }
+    out->width = read.width;
+    out->height = read.height;
+    fc_picture_free(&read);
+    return fits ? FC_OK : FC_FAIL(FC_DATA, "picture of another size");
 }
 
 fc_status fc_codec_sniff(const uint8_t *bytes, size_t count, fc_codec *out)

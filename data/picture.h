@@ -27,6 +27,10 @@ const char *fc_codec_name(fc_codec codec);
  * many bytes can hold, are FC_DATA before anything is allocated. */
 FC_NODISCARD fc_status fc_picture_decode(fc_picture *out, fc_codec codec, const uint8_t *bytes,
                                          size_t count);
+/** As fc_picture_decode, into the caller's memory out->rgb, which holds out->width x out->height
+ * pixels. Where the picture is of another size, FC_DATA, and out has the size it has. */
+FC_NODISCARD fc_status fc_picture_decode_into(fc_picture *out, fc_codec codec, const uint8_t *bytes,
+                                              size_t count);
 /** Codec by the file's first bytes (JPEG or PNG); FC_DATA otherwise. */
 FC_NODISCARD fc_status fc_codec_sniff(const uint8_t *bytes, size_t count, fc_codec *out);
 /** Width and height without decoding. */

@@ -52,11 +52,27 @@ FC_NODISCARD fc_status fc_store_picture(fc_store *s, int64_t image, fc_picture *
 /** Stored crop of region i decoded; only where has_crops. */
 FC_NODISCARD fc_status fc_store_crop(fc_store *s, int64_t region, fc_picture *out);
 
-/** A region's crop as training sees it, (size,size,3) at `out`: the stored one resized, else cut
- * from the picture. picture  of image `image`, which the region belongs to, where it is decoded
- * already; else NULL Errors   FC_DATA where what is needed does not decode */
+/* Memory that one thread's reads use again and again; all zeros at first. */
+typedef struct fc_store_scratch {
+    uint8_t *bytes, *rgb;
+    size_t room, room_rgb;
+} fc_store_scratch;
+void fc_store_scratch_fini(fc_store_scratch *scratch);
+
+/** As fc_store_picture, into (height, width, 3) of the caller's. */
+FC_NODISCARD fc_status fc_store_picture_into(fc_store *s, int64_t image, fc_store_scratch *scratch,
+                                             uint8_t *rgb);
+/** As fc_store_picture; the pixels are the scratch memory's until its next use. */
+FC_NODISCARD fc_status fc_store_picture_borrow(fc_store *s, int64_t image,
+                                               fc_store_scratch *scratch, fc_picture *out);
+/** A region's crop as training sees it, (size,size,3) at `out`: the stored one, resized where it is
+ *  of another size, else cut from the picture.
+ *  picture  of image `image`, which the region belongs to, where it is decoded already; else NULL
+ *  scratch  not the one that the picture was borrowed from
+ *  Errors   FC_DATA where what is needed does not decode */
 FC_NODISCARD fc_status fc_store_fit_crop(fc_store *s, int64_t region, int64_t image,
-                                         const fc_picture *picture, int size, uint8_t *out);
+                                         const fc_picture *picture, int size,
+                                         fc_store_scratch *scratch, uint8_t *out);
 
 typedef enum { FC_CAPTION_TOKENS, FC_REGION_TOKENS, FC_PROMPT_TOKENS } fc_token_set;
 /** Token ids of item i into ids (room for max); *count 0 is a region without a caption. FC_DATA: id

@@ -1,12 +1,14 @@
-#include "data/store.h"
+#include "data/store_files.h"
 
-static fc_status fit_stored(fc_store *s, int64_t region, int size, uint8_t *out)
+static fc_status fit_stored(fc_store *s, int64_t region, int size, fc_store_scratch *scratch,
+                            uint8_t *out)
 {
+    if (s->crop_width[region] == size && s->crop_height[region] == size) {
+        return fci_store_crop_into(s, region, scratch, out);
+    }
     fc_picture crop;
-    FC_TRY(fc_store_crop(s, region, &crop));
-    fc_status status = fc_picture_fit(&crop, FC_FIT_SQUASH, size, out, NULL, NULL);
-    fc_picture_free(&crop);
-    return status;
+    FC_TRY(fci_store_crop_borrow(s, region, scratch, &crop));
+    return fc_picture_fit(&crop, FC_FIT_SQUASH, size, out, NULL, NULL);
 }
 
 static fc_status cut(const fc_store *s, int64_t region, const fc_picture *picture, int size,
@@ -18,17 +20,15 @@ static fc_status cut(const fc_store *s, int64_t region, const fc_picture *pictur
 }
 
 fc_status fc_store_fit_crop(fc_store *s, int64_t region, int64_t image, const fc_picture *picture,
-                            int size, uint8_t *out)
+                            int size, fc_store_scratch *scratch, uint8_t *out)
 {
     if (s->has_crops) {
-        return fit_stored(s, region, size, out);
+        return fit_stored(s, region, size, scratch, out);
     }
     if (picture != NULL) {
         return cut(s, region, picture, size, out);
     }
     fc_picture decoded;
-    FC_TRY(fc_store_picture(s, image, &decoded));
-    fc_status status = cut(s, region, &decoded, size, out);
-    fc_picture_free(&decoded);
-    return status;
+    FC_TRY(fc_store_picture_borrow(s, image, scratch, &decoded));
+    return cut(s, region, &decoded, size, out);
 }

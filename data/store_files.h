@@ -34,6 +34,11 @@ FC_NODISCARD fc_status fci_store_check_length(const fc_store *s);
 FC_NODISCARD fc_status fci_store_token_count(const fc_store *s, fc_token_set set, int64_t item,
                                              int64_t *count);
 
+/** As fc_store_crop, into the caller's memory or the scratch memory. */
+FC_NODISCARD fc_status fci_store_crop_into(fc_store *s, int64_t region, fc_store_scratch *scratch,
+                                           uint8_t *rgb);
+FC_NODISCARD fc_status fci_store_crop_borrow(fc_store *s, int64_t region, fc_store_scratch *scratch,
+                                             fc_picture *out);
 /** Ids of item `item` against the vocabulary. */
 FC_NODISCARD fc_status fci_store_check_ids(const fc_store *s, fc_token_set set, int64_t item,
                                            int vocab, const int32_t *ids, int64_t count);

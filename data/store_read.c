@@ -1,5 +1,7 @@
 /* Single items of an open store: pictures, crops, tokens, boxes, sentences. */
 #include "core/memory.h"
+#include "data/codec.h"
+#include "data/hdf5_direct.h"
 #include "data/store_files.h"
 
 #include <errno.h>
@@ -22,20 +24,47 @@ fc_status fci_store_item(const fci_h5_dataset *of, const uint64_t *offsets, int6
     return FC_OK;
 }
 
-/* Bytes of item i, heap. */
-static fc_status read_bytes(const fci_h5_dataset *of, const uint64_t *offsets, int64_t i,
-                            uint8_t **bytes, size_t *count)
+/* Encoded pictures of one kind, and what the store says of them. */
+typedef struct album {
+    const char *what; /* "picture" or "crop" */
+    const fci_h5_dataset *bytes;
+    const uint64_t *offsets;
+    fc_codec codec;
+    const int32_t *width, *height;
+} album;
+
+static album pictures_of(const fc_store *s)
+{
+    return (album){"picture", &s->files->bytes, s->image_offsets, s->codec, s->width, s->height};
+}
+
+static album crops_of(const fc_store *s)
+{
+    return (album){"crop",        &s->files->crop_bytes, s->crop_offsets,
+                   s->crop_codec, s->crop_width,         s->crop_height};
+}
+
+/* Make a piece of scratch memory large enough; what was in it is lost. */
+static fc_status reserve(uint8_t **memory, size_t *room, size_t bytes, const char *where)
+{
+    if (bytes > *room) {
+        void *p = NULL;
+        FC_TRY(fc_try_alloc(&p, bytes + bytes / 4, 1, where));
+        fc_free(memory);
+        *memory = p;
+        *room = bytes + bytes / 4;
+    }
+    return FC_OK;
+}
+
+/* Bytes of item i into the scratch memory. */
+static fc_status read_bytes(const album *a, int64_t i, fc_store_scratch *scratch, size_t *count)
 {
     int64_t first = 0, rows = 0;
-    *bytes = NULL;
-    FC_TRY(fci_store_item(of, offsets, i, &first, &rows));
-    void *p = NULL;
-    FC_TRY(fc_try_alloc(&p, (size_t)rows, 1, of->where));
-    *bytes = p;
+    FC_TRY(fci_store_item(a->bytes, a->offsets, i, &first, &rows));
+    FC_TRY(reserve(&scratch->bytes, &scratch->room, (size_t)rows, a->bytes->where));
     *count = (size_t)rows;
-    fci_h5_lock();
-    fc_status status = fci_h5_read(of, first, rows, *bytes);
-    fci_h5_unlock();
+    fc_status status = fci_h5_read_direct(a->bytes, first, rows, scratch->bytes);
     /* A file that cannot be read is not a bad picture, which a loader would step over. */
     return status == FC_DATA ? FC_RUNTIME : status;
 }
@@ -55,51 +84,117 @@ fc_status fci_store_check_length(const fc_store *s)
     return FC_OK;
 }
 
-/* Decode item i; what: "picture" or "crop". width, height: what the store says it is. */
-static fc_status read_picture(const fci_h5_dataset *of, const uint64_t *offsets, int64_t i,
-                              const char *what, fc_codec codec, int width, int height,
-                              fc_picture *out)
+/* Decode item i, into out->rgb where that is set. */
+static fc_status read_picture(const album *a, int64_t i, fc_store_scratch *scratch, fc_picture *out)
 {
-    *out = (fc_picture){0};
-    uint8_t *bytes;
     size_t count = 0;
-    fc_status status = read_bytes(of, offsets, i, &bytes, &count);
-    if (status == FC_OK) {
-        out->width = width;
-        out->height = height;
-        status = fc_picture_decode(out, codec, bytes, count);
-        if (status != FC_OK) {
-            char inner[1024];
-            snprintf(inner, sizeof inner, "%s", fc_error_message());
-            status = FC_FAIL(status, "%s %lld does not decode in %s: %s", what, (long long)i,
-                             of->where, inner);
-        } else if (out->width != width || out->height != height) {
-            status = FC_FAIL(FC_DATA, "%s %lld is %d x %d, not %d x %d as stored, in %s", what,
-                             (long long)i, out->width, out->height, width, height, of->where);
-        }
+    bool into = out->rgb != NULL;
+    FC_TRY(read_bytes(a, i, scratch, &count));
+    out->width = a->width[i];
+    out->height = a->height[i];
+    fc_status status = into ? fc_picture_decode_into(out, a->codec, scratch->bytes, count)
+                            : fc_picture_decode(out, a->codec, scratch->bytes, count);
+    bool other = out->width != a->width[i] || out->height != a->height[i];
+    if (other && (status == FC_OK || (into && status == FC_DATA))) {
+        status = FC_FAIL(FC_DATA, "%s %lld is %d x %d, not %d x %d as stored, in %s", a->what,
+                         (long long)i, out->width, out->height, a->width[i], a->height[i],
+                         a->bytes->where);
+    } else if (status != FC_OK) {
+        char inner[1024];
+        snprintf(inner, sizeof inner, "%s", fc_error_message());
+        status = FC_FAIL(status, "%s %lld does not decode in %s: %s", a->what, (long long)i,
+                         a->bytes->where, inner);
     }
-    fc_free(&bytes);
+    return status;
+}
+
+static fc_status read_new(const album *a, int64_t i, fc_picture *out)
+{
+    fc_store_scratch scratch = {0};
+    *out = (fc_picture){0};
+    fc_status status = read_picture(a, i, &scratch, out);
     if (status != FC_OK) {
         fc_picture_free(out);
     }
+    fc_store_scratch_fini(&scratch);
     return status;
+}
+
+/* Decode item i into the scratch memory. */
+static fc_status borrow(const album *a, int64_t i, fc_store_scratch *scratch, fc_picture *out)
+{
+    int width = a->width[i], height = a->height[i];
+    *out = (fc_picture){0};
+    fc_status status = fci_picture_check_size(width, height);
+    if (status != FC_OK) {
+        return FC_FAIL(status, "%s %lld is %d x %d pixels as stored in %s: no picture is", a->what,
+                       (long long)i, width, height, a->bytes->where);
+    }
+    FC_TRY(reserve(&scratch->rgb, &scratch->room_rgb, 3 * (size_t)width * (size_t)height,
+                   a->bytes->where));
+    out->rgb = scratch->rgb;
+    FC_TRY(read_picture(a, i, scratch, out));
+    return FC_OK;
 }
 
 fc_status fc_store_picture(fc_store *s, int64_t image, fc_picture *out)
 {
     FC_ASSERT(image >= 0 && image < s->images);
     FC_TRY(fci_store_check_length(s));
-    FC_TRY(read_picture(&s->files->bytes, s->image_offsets, image, "picture", s->codec,
-                        s->width[image], s->height[image], out));
+    album a = pictures_of(s);
+    FC_TRY(read_new(&a, image, out));
     return FC_OK;
 }
 
 fc_status fc_store_crop(fc_store *s, int64_t region, fc_picture *out)
 {
     FC_ASSERT(s->has_crops && region >= 0 && region < s->regions);
-    FC_TRY(read_picture(&s->files->crop_bytes, s->crop_offsets, region, "crop", s->crop_codec,
-                        s->crop_width[region], s->crop_height[region], out));
+    album a = crops_of(s);
+    FC_TRY(read_new(&a, region, out));
     return FC_OK;
+}
+
+fc_status fc_store_picture_into(fc_store *s, int64_t image, fc_store_scratch *scratch, uint8_t *rgb)
+{
+    FC_ASSERT(image >= 0 && image < s->images);
+    FC_TRY(fci_store_check_length(s));
+    album a = pictures_of(s);
+    FC_TRY(read_picture(&a, image, scratch, &(fc_picture){.rgb = rgb}));
+    return FC_OK;
+}
+
+fc_status fc_store_picture_borrow(fc_store *s, int64_t image, fc_store_scratch *scratch,
+                                  fc_picture *out)
+{
+    FC_ASSERT(image >= 0 && image < s->images);
+    FC_TRY(fci_store_check_length(s));
+    album a = pictures_of(s);
+    FC_TRY(borrow(&a, image, scratch, out));
+    return FC_OK;
+}
+
+fc_status fci_store_crop_into(fc_store *s, int64_t region, fc_store_scratch *scratch, uint8_t *rgb)
+{
+    FC_ASSERT(s->has_crops && region >= 0 && region < s->regions);
+    album a = crops_of(s);
+    FC_TRY(read_picture(&a, region, scratch, &(fc_picture){.rgb = rgb}));
+    return FC_OK;
+}
+
+fc_status fci_store_crop_borrow(fc_store *s, int64_t region, fc_store_scratch *scratch,
+                                fc_picture *out)
+{
+    FC_ASSERT(s->has_crops && region >= 0 && region < s->regions);
+    album a = crops_of(s);
+    FC_TRY(borrow(&a, region, scratch, out));
+    return FC_OK;
+}
+
+void fc_store_scratch_fini(fc_store_scratch *scratch)
+{
+    fc_free(&scratch->bytes);
+    fc_free(&scratch->rgb);
+    scratch->room = scratch->room_rgb = 0;
 }
 
 fc_status fci_store_token_count(const fc_store *s, fc_token_set set, int64_t item, int64_t *count)
@@ -157,10 +252,7 @@ fc_status fc_store_tokens(fc_store *s, fc_token_set set, int64_t item, int vocab
         return FC_OK;
     }
     FC_TRY(fci_store_item(d, s->files->offsets[set], item, &first, &rows));
-    fci_h5_lock();
-    fc_status status = fci_h5_read(d, first, rows, ids);
-    fci_h5_unlock();
-    FC_TRY(status);
+    FC_TRY(fci_h5_read_direct(d, first, rows, ids));
     FC_TRY(fci_store_check_ids(s, set, item, vocab, ids, rows));
     *count = (int)rows;
     return FC_OK;

@@ -142,12 +142,18 @@ static fc_status crop_chunk(work *w, const pass *p, int64_t first, int64_t count
     fc_tape *tape = w->embedder.tape;
     const size_t bytes = 3 * (size_t)m->image_size * (size_t)m->image_size;
     uint8_t *rgb = fc_tape_alloc(tape, (size_t)count * bytes);
-    for (int64_t i = 0; i < count; i++) {
+    fc_store_scratch scratch = {0};
+    fc_status status = FC_OK;
+    for (int64_t i = 0; i < count && status == FC_OK; i++) {
         const int64_t image = image_of(w->store, first + i);
-        FC_TRY(fc_store_check_box(w->store, first + i, image));
-        FC_TRY(fc_store_fit_crop(w->store, first + i, image, NULL, m->image_size,
-                                 rgb + (size_t)i * bytes));
+        status = fc_store_check_box(w->store, first + i, image);
+        if (status == FC_OK) {
+            status = fc_store_fit_crop(w->store, first + i, image, NULL, m->image_size, &scratch,
+                                       rgb + (size_t)i * bytes);
+        }
     }
+    fc_store_scratch_fini(&scratch);
+    FC_TRY(status);
     fc_pixels pixels = {.size = m->image_size, .count = {count}, .rgb = {rgb}};
     fc_tensor *cls, *dense;
     FC_TRY(fc_clip_vision(m, tape, &pixels, 0, 0, false, &cls, &dense));

@@ -113,12 +113,13 @@ static void write_text(pen *p, const char *text, double x, double width, int lin
 /* ---- Pictures ---- */
 
 /* RGB pixels of any size at (x, y) of the sheet, resized to width x height. */
-static fc_status put_pixels(cairo_t *cr, const fc_picture *p, fc_rect from, double x, double y,
-                            int width, int height)
+static fc_status put_pixels(cairo_t *cr, const fc_picture *p, double x, double y, int width,
+                            int height)
 {
     size_t pixels = (size_t)width * (size_t)height;
     uint8_t *rgb = fc_alloc(pixels, 3);
-    fc_status status = fc_resize(p, from, FC_BILINEAR, width, height, rgb);
+    fc_status status =
+        fc_resize(p, (fc_rect){0, 0, p->width, p->height}, FC_BILINEAR, width, height, rgb);
     if (status == FC_OK) {
         cairo_surface_t *surface = cairo_image_surface_create(CAIRO_FORMAT_RGB24, width, height);
         int stride = cairo_image_surface_get_stride(surface);
@@ -221,9 +222,7 @@ static fc_status draw_picture(pen *p, fc_store *s, int64_t image)
     if (p->draw && fc_store_picture(s, image, &picture) != FC_OK) {
         empty_frame(p, width, height);
     } else if (p->draw) {
-        fc_status status =
-            put_pixels(p->cr, &picture, (fc_rect){0, 0, picture.width, picture.height}, p->x, p->y,
-                       width, height);
+        fc_status status = put_pixels(p->cr, &picture, p->x, p->y, width, height);
         fc_picture_free(&picture);
         FC_TRY(status);
         int count = boxes_shown(s, image);
@@ -245,27 +244,19 @@ static fc_status draw_picture(pen *p, fc_store *s, int64_t image)
 
 /* ---- Captions and crops ---- */
 
-/* A region's crop as training takes it: stored, or cut from its picture. */
+/* A region's crop as training takes it. */
 static fc_status draw_crop(pen *p, fc_store *s, int64_t image, int64_t region)
 {
-    fc_picture picture;
-    fc_rect from;
-    fc_status status;
-    if (s->has_crops) {
-        status = fc_store_crop(s, region, &picture);
-    } else {
-        status = fc_store_picture(s, image, &picture);
-    }
+    uint8_t rgb[3 * THUMB * THUMB];
+    fc_store_scratch scratch = {0};
+    fc_status status = fc_store_fit_crop(s, region, image, NULL, THUMB, &scratch, rgb);
+    fc_store_scratch_fini(&scratch);
     if (status != FC_OK) {
         empty_frame(p, THUMB, THUMB);
         return FC_OK;
     }
-    from = s->has_crops
-               ? (fc_rect){0, 0, picture.width, picture.height}
-               : fc_crop_rect(s->boxes + 4 * region, s->crop_scale, picture.width, picture.height);
-    status = put_pixels(p->cr, &picture, from, p->x, p->y, THUMB, THUMB);
-    fc_picture_free(&picture);
-    return status;
+    fc_picture crop = {THUMB, THUMB, rgb};
+    return put_pixels(p->cr, &crop, p->x, p->y, THUMB, THUMB);
 }
 
 static char *region_title(const fc_store *s, int64_t region)

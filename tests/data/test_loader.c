@@ -378,6 +378,15 @@ static void bad_pictures(void)
     s = open_store(path);
     FC_CHECK_FAILS(fc_batch_build(&b, s, &o, 0, 0, &(int64_t){3}, 1), FC_DATA, "41 pictures");
     fc_store_close(&s);
+
+    copy_file(store_path, path); /* a size that no memory is large enough for */
+    poke(path, "/images/height", 5, 2e9);
+    poke(path, "/images/width", 5, 2e9);
+    s = open_store(path);
+    b = build(s, &o, 0, 5, 1);
+    FC_CHECK_INT(b.image_index[0], 6);
+    fc_batch_free(&b);
+    fc_store_close(&s);
 }
 
 /* A worker's error comes out of fc_loader_next, again and again, and naming the culprit. */
