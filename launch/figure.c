@@ -27,6 +27,7 @@ void fci_set_style(cairo_t *c, int style, bool faint)
     int kind = style / COLOURS % 3;
     cairo_set_source_rgba(c, rgb[0], rgb[1], rgb[2], faint ? 0.55 : 1);
     cairo_set_line_width(c, faint ? 1.0 : 1.8);
+    cairo_set_line_join(c, CAIRO_LINE_JOIN_ROUND);
     cairo_set_dash(c, dash[kind], kind > 0 ? 2 : 0, 0);
 }
 

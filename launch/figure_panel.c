@@ -56,6 +56,7 @@ static void span(const fc_panel *p, bool x, scale *s)
 {
     s->low = INFINITY;
     s->high = -INFINITY;
+    bool negative = false;
     for (int i = 0; i < p->count; i++) {
         const fc_series *series = &p->series[i];
         for (int64_t k = 0; k < series->n; k++) {
@@ -66,10 +67,14 @@ static void span(const fc_panel *p, bool x, scale *s)
             if (!shown(s, value) || !isfinite(other)) {
                 continue;
             }
+            negative = negative || value < 0;
             value = s->log ? log10(value) : value;
             s->low = fmin(s->low, value - spread);
             s->high = fmax(s->high, value + spread);
         }
+    }
+    if (!s->log && !negative) {
+        s->low = fmax(s->low, 0); /* a spread below nothing needs no room */
     }
     if (!(s->low <= s->high)) {
         s->low = 0;
