@@ -39,6 +39,11 @@ static fc_status add_axis(reader *r, const fc_yaml *values)
     if (strcmp(key, "name") == 0 || strcmp(key, "output") == 0 || strcmp(key, "base") == 0) {
         return fc_yaml_error(values, "the sweep gives every run its name and its folder");
     }
+    for (int i = 0; i < r->axis_count; i++) {
+        if (strcmp(r->axes[i].key, key) == 0) {
+            return fc_yaml_error(values, "is in the matrix twice, dotted and nested");
+        }
+    }
     for (int i = 0; i < fc_yaml_size(values); i++) {
         const fc_yaml *value = fc_yaml_item(values, i);
         if (fc_yaml_type(value) == FC_YAML_MAPPING) {
