@@ -323,6 +323,14 @@ static fc_status whole_batch(fc_step *s, const fc_batch *batch, fc_step_result *
 /* ---- In micro-batches: features of all without a tape, the losses once, then each again with the
  * features' gradients ---- */
 
+/* A rank may have no regions at all, and then no memory for them. */
+static void copy_rows(void *to, const void *from, int64_t rows, size_t row)
+{
+    if (rows > 0) {
+        memcpy(to, from, (size_t)rows * row);
+    }
+}
+
 static void keep(fc_step *s, int kind, const fc_tensor *t)
 {
     size_t row = (size_t)t->cols * fc_dtype_bytes(t->dtype);
@@ -332,8 +340,7 @@ static void keep(fc_step *s, int kind, const fc_tensor *t)
         s->kept[kind] = fc_realloc(s->kept[kind], (size_t)s->kept_capacity[kind], row);
         s->kept_grad[kind] = fc_realloc(s->kept_grad[kind], (size_t)s->kept_capacity[kind], row);
     }
-    memcpy((char *)s->kept[kind] + (size_t)s->kept_rows[kind] * row, t->data,
-           (size_t)t->rows * row);
+    copy_rows((char *)s->kept[kind] + (size_t)s->kept_rows[kind] * row, t->data, t->rows, row);
     s->kept_rows[kind] = need;
 }
 
@@ -384,7 +391,7 @@ static fc_status feature_gradients(fc_step *s, fc_step_result *result)
         if ((s->needs & need[k]) != 0) {
             f.of[k] =
                 fc_tape_matrix(s->tape, s->kept_rows[k], s->model->config.embed_dim, k != TEACHER);
-            memcpy(f.of[k]->data, s->kept[k], (size_t)s->kept_rows[k] * row);
+            copy_rows(f.of[k]->data, s->kept[k], s->kept_rows[k], row);
         }
     }
     fc_tensor *scalars[FC_MAX_TERMS];
@@ -394,7 +401,7 @@ static fc_status feature_gradients(fc_step *s, fc_step_result *result)
     for (int k = 0; k < KINDS; k++) {
         s->has_grad[k] = f.of[k] != NULL && f.of[k]->grad != NULL;
         if (s->has_grad[k]) {
-            memcpy(s->kept_grad[k], f.of[k]->grad, (size_t)s->kept_rows[k] * row);
+            copy_rows(s->kept_grad[k], f.of[k]->grad, s->kept_rows[k], row);
         }
     }
     result->flops += fc_tape_flops(s->tape, true);

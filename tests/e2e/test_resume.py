@@ -3,6 +3,7 @@ Stopping and going on: a run that was stopped has the rows and weights, bit for 
 the middle of an epoch, by each signal, on one rank and on several. And which checkpoints are written, kept and chosen.
 """
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -248,7 +249,8 @@ def test_ranks(r):
 def test_failure(r):
     path, output = r.new(optimizer={"lr": 1e6}, schedule={"kind": "constant", "warmup_steps": 0})
     err = r.train(path, want=DATA)
-    checks.that("step 2: loss" in err and "not finite" in err, "message of a loss that is not finite: " + err)
+    # At which step it blows up depends on how the compiler orders sums.
+    checks.that(re.search(r"step \d: loss .*not finite", err) is not None, "message of a loss that is not finite: " + err)
     checks.equal("status after failing", status_of(output), "failed")
     err = r.train(path, "train.optimizer.lr=1e-3")
     checks.equal("status", status_of(output), "completed")
