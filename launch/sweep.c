@@ -335,27 +335,29 @@ static fc_status take_value(int *argc, char **argv, const char *flag, const char
     return FC_OK;
 }
 
-static fc_status read_flags(int *argc, char **argv, bool *slurm, int *at_once)
+static fc_status read_flags(int *argc, char **argv, bool *slurm, fc_sweep_jobs *out)
 {
     const int most = 10000;
     const char *jobs, *number;
     FC_TRY(take_value(argc, argv, "--jobs", &jobs));
     FC_TRY(take_value(argc, argv, "--at-once", &number));
+    FC_TRY(take_value(argc, argv, "--sbatch", &out->options));
     *slurm = jobs != NULL;
     if (jobs != NULL && strcmp(jobs, "slurm") != 0) {
         return FC_FAIL(FC_USAGE, "--jobs %s: only slurm is known", jobs);
     }
-    *at_once = 1;
+    if (!*slurm && (number != NULL || out->options != NULL)) {
+        return FC_FAIL(FC_USAGE, "%s is for --jobs slurm; here runs go one by one",
+                       number != NULL ? "--at-once" : "--sbatch");
+    }
+    out->at_once = 1;
     if (number != NULL) {
         char *end;
         long n = strtol(number, &end, 10);
         if (*end != '\0' || n < 1 || n > most) {
             return FC_FAIL(FC_USAGE, "--at-once %s: want a number from 1 to %d", number, most);
         }
-        if (!*slurm) {
-            return FC_FAIL(FC_USAGE, "--at-once is for --jobs slurm; here runs go one by one");
-        }
-        *at_once = (int)n;
+        out->at_once = (int)n;
     }
     return FC_OK;
 }
@@ -363,10 +365,10 @@ static fc_status read_flags(int *argc, char **argv, bool *slurm, int *at_once)
 fc_status fc_verb_sweep(int argc, char **argv)
 {
     bool dry_run = false, only_report = false, slurm;
-    int at_once;
+    fc_sweep_jobs jobs = {0};
     const fc_flag flags[] = {{"--dry-run", &dry_run}, {"--report", &only_report}, {0}};
     fc_cli cli;
-    FC_TRY(read_flags(&argc, argv, &slurm, &at_once));
+    FC_TRY(read_flags(&argc, argv, &slurm, &jobs));
     FC_TRY(fc_cli_parse(&cli, argc, argv, flags));
     sweep s = {.comm = fc_dist_comm()};
     fc_status status =
@@ -376,7 +378,10 @@ fc_status fc_verb_sweep(int argc, char **argv)
         return status;
     }
     s.of = fc_alloc((size_t)s.plan->count, sizeof *s.of);
-    const fc_sweep_jobs jobs = {cli.file, cli.overrides, cli.override, at_once, dry_run};
+    jobs.file = cli.file;
+    jobs.overrides = cli.overrides;
+    jobs.override = cli.override;
+    jobs.dry_run = dry_run;
     status = only_report ? report(&s) : look(&s);
     if (status == FC_OK && !only_report) {
         status = slurm ? submit(&s, &jobs) : run_here(&s, dry_run);

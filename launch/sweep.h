@@ -22,8 +22,9 @@ typedef struct fc_sweep_jobs {
     const char *file; /* the sweep, and its key=value, for the job that reports */
     int overrides;
     char *const *override;
-    int at_once;  /* jobs that may run at one time */
-    bool dry_run; /* print the commands */
+    int at_once;         /* jobs that may run at one time */
+    const char *options; /* words of sbatch for every run, separated by blanks; NULL: none */
+    bool dry_run;        /* print the commands */
 } fc_sweep_jobs;
 
 /** One job a run through sbatch (launch/slurm/train.sbatch EXPERIMENT key=value ...; FINECLIP in

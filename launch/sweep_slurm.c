@@ -142,12 +142,26 @@ static fc_status submit(const words *w, bool dry_run, int number, char **id)
     return status;
 }
 
-static fc_status submit_run(const fc_sweep_run *run, const char *script, const char *after,
-                            bool dry_run, int number, char **id)
+static void add_options(words *w, const char *options)
+{
+    const char *blanks = " \t\n";
+    for (const char *p = options; p != NULL && *p != '\0';) {
+        size_t length = strcspn(p, blanks);
+        if (length > 0) {
+            add(w, fc_format("%.*s", (int)length, p));
+        }
+        p += length;
+        p += strspn(p, blanks);
+    }
+}
+
+static fc_status submit_run(const fc_sweep_run *run, const fc_sweep_jobs *jobs, const char *script,
+                            const char *after, int number, char **id)
 {
     words w = {0};
     add(&w, fc_strdup("sbatch"));
     add(&w, fc_strdup("--parsable"));
+    add_options(&w, jobs->options);
     if (after != NULL) {
         add(&w, fc_format("--dependency=afterany:%s", after));
     }
@@ -157,9 +171,9 @@ static fc_status submit_run(const fc_sweep_run *run, const char *script, const c
     for (int i = 0; i < run->overrides; i++) {
         add(&w, fc_strdup(run->override[i]));
     }
-    fc_status status = submit(&w, dry_run, number, id);
+    fc_status status = submit(&w, jobs->dry_run, number, id);
     clear(&w);
-    if (status == FC_OK && !dry_run) {
+    if (status == FC_OK && !jobs->dry_run) {
         fc_log_info("job %s: %s", *id, run->name);
     }
     return status;
@@ -228,8 +242,7 @@ fc_status fc_sweep_submit(const fc_sweep_plan *plan, const fc_sweep_state *state
             continue;
         }
         const char *after = submitted >= jobs->at_once ? ids[submitted - jobs->at_once] : NULL;
-        status =
-            submit_run(&plan->run[i], script, after, jobs->dry_run, submitted, &ids[submitted]);
+        status = submit_run(&plan->run[i], jobs, script, after, submitted, &ids[submitted]);
         if (status == FC_OK) {
             char *longer = fc_format("%s:%s", all, ids[submitted++]);
             fc_free(&all);

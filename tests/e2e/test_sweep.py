@@ -218,7 +218,9 @@ def test_slurm(s):
     checks.that("--dependency=afterany:101 --job-name=b-seed1" in jobs[1], jobs[1])
     checks.that("--dependency=afterany:101:102 --job-name=sweep-report" in jobs[2] and "--report" in jobs[2], jobs[2])
     os.unlink(os.path.join(here, "jobs"))
-    s.run(path, "matrix.seed=[1,2,3]", "--jobs=slurm", "--at-once", "2", environment=env, cwd=here)
+    s.run(path, "matrix.seed=[1,2,3]", "--jobs=slurm", "--at-once", "2", "--sbatch", " --nodes=2  --qos=low ", environment=env, cwd=here)
+    checks.equal("words for sbatch", [j.split()[2:4] == ["--nodes=2", "--qos=low"] for j in open(os.path.join(here, "jobs"))],
+                 [True] * 6 + [False])
     chain = [next((w for w in j.split() if w.startswith("--dependency")), "-") for j in open(os.path.join(here, "jobs"))]
     checks.equal("two at once", [c.replace("--dependency=afterany:", "") for c in chain],
                  ["-", "-", "101", "102", "103", "104", "101:102:103:104:105:106"])
@@ -227,6 +229,8 @@ def test_slurm(s):
     checks.that("sbatch refused" in err and "1 jobs were submitted" in err, "a refusal: " + err)
     _, err = s.run(path, "--jobs", "pbs", want=USAGE)
     checks.that("only slurm" in err, err)
+    _, err = s.run(path, "--at-once", "2", want=USAGE)
+    checks.that("is for --jobs slurm" in err, err)
 
 
 def main():
