@@ -195,6 +195,16 @@ def test_refusals(s):
     checks.that("none.yaml" in err, "a missing experiment: " + err)
 
 
+def test_shipped(s):
+    """The ablation on made-up scenes, with few of them."""
+    few = ["%s.synthetic.images=16" % k for k in ("data.train", "eval.box_classification.data", "eval.retrieval.data")]
+    status, out, err = run_program(["sweep", "experiments/quickstart_ablation.yaml", "output=" + os.path.join(s.folder, "shipped"),
+                                    "--dry-run"] + few)
+    names = ["quickstart_row%d-seed%d" % (row, seed) for row in range(1, 7) for seed in range(3)]
+    checks.equal("the plan", (status, [line.split()[0] for line in out.split("\n") if "trained" in line]), (0, names))
+    checks.equal("one copy of the scenes", sum(n.endswith(".h5") for n in os.listdir(os.path.join(s.folder, "shipped", "data"))), 2)
+
+
 def test_slurm(s):
     path, output = s.new(experiments=("a", "b"), matrix="{seed: [0, 1]}")
     here = os.path.join(s.folder, "cluster")
@@ -244,6 +254,7 @@ def main():
         test_same_as_alone(s)
         test_one_rank_fails(s)
         test_refusals(s)
+        test_shipped(s)
         test_slurm(s)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
