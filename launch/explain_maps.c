@@ -1,7 +1,7 @@
 /* The maps of one picture: embeddings of its texts, then relevance of patches and tokens, and
  * similarity of dense features. T texts, P patches, D embed_dim. */
-#include "core/kernel.h"
 #include "core/memory.h"
+#include "core/op/shared.h"
 #include "launch/explain_parts.h"
 #include "launch/ranking.h"
 #include "models/relevance.h"
@@ -94,13 +94,13 @@ static fc_status compare(work *w, fc_explained *out)
                             .a = w->target,
                             .b = dense->data,
                             .y = scores};
-    fci_kernels_cpu(w->dtype)->scores_fwd(&args, fci_tape_scratch(w->tape));
+    FCI_RUN(w->tape, scores_fwd, &args);
     for (int64_t i = 0; i < texts * patches; i++) {
         out->dense[i] = fci_value_at(scores, w->dtype, i);
     }
     args.b = unit->data;
     args.cols = 1;
-    fci_kernels_cpu(w->dtype)->scores_fwd(&args, fci_tape_scratch(w->tape));
+    FCI_RUN(w->tape, scores_fwd, &args);
     for (int i = 0; i < texts; i++) {
         out->similarity[i] = fci_value_at(scores, w->dtype, i);
     }

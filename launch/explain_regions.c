@@ -1,7 +1,7 @@
 #include "launch/explain_regions.h"
 
-#include "core/kernel.h"
 #include "core/memory.h"
+#include "core/op/shared.h"
 #include "launch/dist.h"
 #include "launch/embed.h"
 #include "launch/heatmap.h"
@@ -107,7 +107,7 @@ static fc_status similarity(work *w, const ask *a, const void *targets, double *
                                      (size_t)(a->image[i] * m->patches) * row_bytes(w),
                                 .b = (const char *)targets + (size_t)i * row_bytes(w),
                                 .y = scores};
-        fci_kernels_cpu(dtype)->scores_fwd(&args, fci_tape_scratch(w->embedder.tape));
+        FCI_RUN(w->embedder.tape, scores_fwd, &args);
         for (int64_t p = 0; p < m->patches; p++) {
             maps[i * m->patches + p] = fci_value_at(scores, dtype, p);
         }
