@@ -246,6 +246,29 @@ def test_ranks(r):
             checks.near("gone on with %d ranks: %s" % (ranks, name), error, 0, 1e-9 if name.startswith("model.") else 1e-6)
 
 
+def test_split(r):
+    """The same command on other ranks: the step keeps its images, and a micro-batch grows no larger."""
+    exact = ["precision=fp64", "data.shuffle=true", "train.checkpoint.every_steps=6", "train.checkpoint.keep=9"]
+    path, whole = r.new(batch_size=4, accumulate=2)
+    status, _, err = run_program([path] + exact, 2)
+    checks.that(status == 0, "on 2 ranks: %d: %s" % (status, err[-2000:]))
+    for ranks, batch, accumulate, sharded in ((0, 8, 4, "false"), (4, 2, 1, "true")):
+        path, output = r.new(batch_size=4, accumulate=2)
+        copy_stopped_at(whole, 6, output)
+        status, _, err = run_program([path, "train.shard_optimizer=" + sharded] + exact, ranks)
+        label = "the same command on %d ranks" % max(ranks, 1)
+        checks.that(status == 0, "%s: %d: %s" % (label, status, err[-2000:]))
+        said = [line for line in err.splitlines() if "train.batch_size 4 -> %d, train.accumulate 2 -> %d" % (batch, accumulate) in line]
+        checks.that(len(said) == 1 and "8 images" in said[0] and "written by 2" in said[0], label + " says so in one line: " + err)
+        with h5py.File(os.path.join(output, "results.h5"), "r") as f:
+            config = str(f.attrs["config"])
+        checks.that("batch_size: %d\n" % batch in config and "accumulate: %d\n" % accumulate in config, label + ": config " + config)
+        a, b = rows(os.path.join(output, "results.h5")), rows(os.path.join(whole, "results.h5"))
+        for name in b:
+            same = len(a[name]) == len(b[name]) and np.allclose(a[name], b[name], 1e-9, 1e-12)
+            checks.that(same, "%s: %s is %s, want %s" % (label, name, a[name], b[name]))
+
+
 def test_failure(r):
     path, output = r.new(optimizer={"lr": 1e6}, schedule={"kind": "constant", "warmup_steps": 0})
     err = r.train(path, want=DATA)
@@ -267,6 +290,7 @@ def main():
         test_signals(r)
         test_minutes(r)
         test_ranks(r)
+        test_split(r)
         test_failure(r)
     return checks.end()
 
