@@ -165,7 +165,7 @@ class Survival(Checks):
             self.goes_on(label, path, n, extra)
 
     def row(self, done, status, lost="nothing"):
-        said = self.said.replace("fineclip: error: ", "").replace(self.folder, "RUNS").replace("|", "/")
+        said = self.said.replace("fineclip: error: ", "").replace("fineclip: warning: ", "").replace(self.folder, "RUNS").replace("|", "/")
         said = re.sub(r"0x[0-9a-f]+", "0x...", re.sub(r" \(\S+ cpu\)", "", said))
         status = " or ".join(str(one) for one in (status if isinstance(status, tuple) else (status,)))
         print("row: | %s | %s | %s | %s | %.1f | %s |" % (self.case, done, status, said, self.slowest, lost))
@@ -176,10 +176,10 @@ def load():
     return 5 * max(0.0, os.getloadavg()[0] / os.cpu_count() - 1)
 
 
-def main(module, cases):
-    """Run the case that the command line names, out of {name: function}."""
+def main(module, cases, kind=Survival):
+    """Run the case that the command line names, out of {name: function of a `kind`}."""
     name = sys.argv[1]
     with tempfile.TemporaryDirectory() as folder:
-        s = Survival(folder, "fault.%s.%s" % (module, name))
+        s = kind(folder, "fault.%s.%s" % (module, name))
         cases[name](s)
         return s.end()

@@ -1,35 +1,29 @@
-"""fctest: timeout=400
-Losses that go wrong on purpose, NaN and spikes, on one rank and on two: skipped, gone back from, or stopped at; what is on
+"""Losses that go wrong on purpose, NaN and spikes, on one rank and on two: skipped, gone back from, or stopped at; what is on
 record of them; and runs that go on afterwards.
+fctest: cases=skip,other_rank,rollback,killed_after,stop,limit timeout=200
 """
 import json
 import os
 import sys
-import tempfile
+import time
 
 import h5py
 import numpy as np
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from program import Checks, read_safetensors, run_program  # noqa: E402
-from ragged import newest_state, rows, write_experiment, write_store  # noqa: E402
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from survival import DATA, KILLED, Survival, main  # noqa: E402
+from program import read_safetensors, run_program  # noqa: E402
+from ragged import newest_state, rows, write_experiment  # noqa: E402
 
-DATA = 65
 STEPS, BATCH, IMAGES = 12, 8, 32
 WATCH = ["run.spike_sigma=5", "run.spike_warmup=4"]
-checks = Checks()
 
 
 def text(value):
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-class Runs:
-    def __init__(self, folder):
-        self.folder, self.count = folder, 0
-        self.store = os.path.join(folder, "ragged.h5")
-        write_store(self.store)
-
+class Runs(Survival):
     def new(self, **train):
         self.count += 1
         output = os.path.join(self.folder, "run%d" % self.count)
@@ -38,13 +32,17 @@ class Runs:
         return output
 
     def train(self, output, *extra, ranks=0, fault="", want=0):
-        batch = "train.batch_size=%d" % (BATCH // max(ranks, 1))
+        batch, begun = "train.batch_size=%d" % (BATCH // max(ranks, 1)), time.monotonic()
         status, _, err = run_program([output + ".yaml", batch] + list(extra), ranks, environment={"FINECLIP_FAULT": fault})
-        checks.that(status == want, "%s %s: exit status %d, want %d: %s" % (output, extra, status, want, err[-3000:]))
+        self.that(status == want, "%s %s: exit status %d, want %d: %s" % (output, extra, status, want, err[-3000:]))
+        if fault or want:
+            self.slowest = max(self.slowest, time.monotonic() - begun)
+            found = [line for line in err.splitlines() if line.startswith(("fineclip: error: ", "fineclip: warning: "))]
+            self.said = self.said or (found or [""])[0]
         return err
 
 
-def incidents(output):
+def incidents(r, output):
     """Everything on record, by name."""
     with h5py.File(os.path.join(output, "results.h5"), "r") as f:
         if "incidents" not in f:
@@ -55,7 +53,7 @@ def incidents(output):
             entry = {k: text(v) if k in ("what", "action") else v for k, v in group.attrs.items()}
             entry.update({k: v[...] for k, v in group.items()})
             found.append(entry)
-        checks.equal("count of incidents", int(f["incidents"].attrs["count"]), len(found))
+        r.equal("count of incidents", int(f["incidents"].attrs["count"]), len(found))
         return found
 
 
@@ -64,30 +62,30 @@ def pictures_of(batch):
     return [(batch * BATCH + i) % IMAGES for i in range(BATCH)]
 
 
-def check_incident(label, entry, step, batch, what, action):
-    checks.equal(label + ": step, batch", (int(entry["step"]), int(entry["batch"])), (step, batch))
-    checks.equal(label + ": what, action", (entry["what"], entry["action"]), (what, action))
-    checks.equal(label + ": pictures", list(entry["images"]), pictures_of(batch))
-    checks.equal(label + ": ids", list(entry["image_ids"]), pictures_of(batch))  # the store's ids count as its pictures do
+def check_incident(r, label, entry, step, batch, what, action):
+    r.equal(label + ": step, batch", (int(entry["step"]), int(entry["batch"])), (step, batch))
+    r.equal(label + ": what, action", (entry["what"], entry["action"]), (what, action))
+    r.equal(label + ": pictures", list(entry["images"]), pictures_of(batch))
+    r.equal(label + ": ids", list(entry["image_ids"]), pictures_of(batch))  # the store's ids count as its pictures do
     names = [text(v) for v in entry["parameters"]]
-    checks.that(len(names) > 50 and "logit_scale" in names and len(set(names)) == len(names), label + ": parameters %s" % names)
+    r.that(len(names) > 50 and "logit_scale" in names and len(set(names)) == len(names), label + ": parameters %s" % names)
     norms, gradients = entry["parameter_norms"], entry["gradient_norms"]
-    checks.that(np.all(np.isfinite(norms)) and np.any(norms > 0), label + ": parameter norms")
+    r.that(np.all(np.isfinite(norms)) and np.any(norms > 0), label + ": parameter norms")
     if what == "spike":
-        checks.near(label + ": norm of all gradients", np.sqrt(np.sum(gradients ** 2)) / entry["gradient_norm"], 1, 1e-9)
-        checks.that(entry["loss"] > entry["mean"] + 5 * entry["deviation"], label + ": above the mean")
+        r.near(label + ": norm of all gradients", np.sqrt(np.sum(gradients ** 2)) / entry["gradient_norm"], 1, 1e-9)
+        r.that(entry["loss"] > entry["mean"] + 5 * entry["deviation"], label + ": above the mean")
     else:
-        checks.that(not np.all(np.isfinite(gradients)) and not np.isfinite(entry["loss"]), label + ": NaN is on record")
-    checks.equal(label + ": terms", sorted(text(v) for v in entry["terms"]),
+        r.that(not np.all(np.isfinite(gradients)) and not np.isfinite(entry["loss"]), label + ": NaN is on record")
+    r.equal(label + ": terms", sorted(text(v) for v in entry["terms"]),
                  ["global_contrastive", "region_contrastive", "self_distillation"])
-    checks.that(np.isnan(entry["term_losses"][0]) or what == "spike", label + ": losses of terms %s" % entry["term_losses"])
+    r.that(np.isnan(entry["term_losses"][0]) or what == "spike", label + ": losses of terms %s" % entry["term_losses"])
 
 
-def same_rows(label, got, want, exact=True):
+def same_rows(r, label, got, want, exact=True):
     a, b = rows(os.path.join(got, "results.h5")), rows(os.path.join(want, "results.h5"))
     for name in b:
         same = a[name].tobytes() == b[name].tobytes() if exact else np.allclose(a[name], b[name], 1e-9, 1e-12, equal_nan=True)
-        checks.that(len(a[name]) == len(b[name]) and same, "%s: %s is %s, want %s" % (label, name, a[name], b[name]))
+        r.that(len(a[name]) == len(b[name]) and same, "%s: %s is %s, want %s" % (label, name, a[name], b[name]))
 
 
 def test_skip(r):
@@ -95,14 +93,15 @@ def test_skip(r):
     for ranks in (0, 2):
         output = r.new()
         err = r.train(output, "run.on_bad_loss=skip", ranks=ranks, fault="0:6:nan")
-        checks.that("step 6: loss nan" in err and "step skipped" in err, "skip says so: " + err)
-        found = incidents(output)
-        if checks.equal("skip np %d: incidents" % ranks, len(found), 1):
-            check_incident("skip np %d" % ranks, found[0], 6, 5, "not finite", "skip")
+        r.that("step 6: loss nan" in err and "step skipped" in err, "skip says so: " + err)
+        found = incidents(r, output)
+        if r.equal("skip np %d: incidents" % ranks, len(found), 1):
+            check_incident(r, "skip np %d" % ranks, found[0], 6, 5, "not finite", "skip")
         loss = rows(os.path.join(output, "results.h5"))["loss"]
-        checks.equal("skip np %d: rows that are NaN" % ranks, list(np.flatnonzero(~np.isfinite(loss))), [5])
+        r.equal("skip np %d: rows that are NaN" % ranks, list(np.flatnonzero(~np.isfinite(loss))), [5])
         one, two = (output, None) if ranks == 0 else (one, output)
-    same_rows("skip, two ranks as one", two, one, exact=False)
+    same_rows(r, "skip, two ranks as one", two, one, exact=False)
+    r.row("NaN in a feature; run.on_bad_loss: skip", 0)
 
 
 def test_other_rank(r):
@@ -110,10 +109,11 @@ def test_other_rank(r):
     for fault, what, extra in (("1:6:nan", "not finite", []), ("1:9:spike", "spike", WATCH)):
         output = r.new()
         r.train(output, "run.on_bad_loss=skip", *extra, ranks=2, fault=fault)
-        found = incidents(output)
-        if checks.equal("%s: incidents" % fault, len(found), 1):
+        found = incidents(r, output)
+        if r.equal("%s: incidents" % fault, len(found), 1):
             step = int(fault[2])
-            check_incident(fault, found[0], step, step - 1, what, "skip")
+            check_incident(r, fault, found[0], step, step - 1, what, "skip")
+    r.row("NaN and a spike on the last rank alone; skip", 0)
 
 
 def test_rollback(r):
@@ -125,16 +125,17 @@ def test_rollback(r):
     for ranks, fault, watch in ((0, "0:6:nan", []), (2, "1:6:inf", []), (0, "0:6:spike", WATCH)):
         output, label = r.new(**still), "rollback of %s np %d" % (fault, ranks)
         err = r.train(output, "run.on_bad_loss=rollback", *watch, ranks=ranks, fault=fault)
-        checks.that("going on from step 4 without the next 2 batches" in err, label + " says so: " + err)
+        r.that("going on from step 4 without the next 2 batches" in err, label + " says so: " + err)
         got = rows(os.path.join(output, "results.h5"))
-        checks.equal(label + ": steps", list(got["step"]), list(range(1, STEPS + 1)))
+        r.equal(label + ": steps", list(got["step"]), list(range(1, STEPS + 1)))
         expected = np.concatenate([want[:4], want[6:]])
-        checks.that(np.allclose(got["loss"], expected, 1e-9, 0), "%s: %s, want %s" % (label, got["loss"], expected))
-        found = incidents(output)
-        if checks.equal(label + ": incidents", len(found), 1):
-            check_incident(label, found[0], 6, 5, "spike" if watch else "not finite", "rollback")
+        r.that(np.allclose(got["loss"], expected, 1e-9, 0), "%s: %s, want %s" % (label, got["loss"], expected))
+        found = incidents(r, output)
+        if r.equal(label + ": incidents", len(found), 1):
+            check_incident(r, label, found[0], 6, 5, "spike" if watch else "not finite", "rollback")
         _, meta = read_safetensors(newest_state(output), metadata=True)
-        checks.equal(label + ": batches left out, in the state", meta["skipped_batches"], "2")
+        r.equal(label + ": batches left out, in the state", meta["skipped_batches"], "2")
+    r.row("NaN, infinity, a spike; run.on_bad_loss: rollback", 0)
 
 
 def test_killed_after(r):
@@ -144,37 +145,39 @@ def test_killed_after(r):
     output = r.new()
     r.train(output, "run.on_bad_loss=rollback", fault="0:6:nan,0:7:crash", want=-9)
     r.train(output, "run.on_bad_loss=rollback")
-    same_rows("killed after going back", output, whole)
-    checks.equal("killed after going back: incidents", [(int(i["step"]), i["action"]) for i in incidents(output)],
+    same_rows(r, "killed after going back", output, whole)
+    r.equal("killed after going back: incidents", [(int(i["step"]), i["action"]) for i in incidents(r, output)],
                  [(6, "rollback")])
     a, b = read_safetensors(newest_state(output)), read_safetensors(newest_state(whole))
-    checks.that(all(a[n].tobytes() == b[n].tobytes() for n in b), "killed after going back: final state")
+    r.that(all(a[n].tobytes() == b[n].tobytes() for n in b), "killed after going back: final state")
+    r.row("NaN, rollback, then SIGKILL", KILLED)
 
 
 def test_stop(r):
     output = r.new()
     err = r.train(output, *WATCH, fault="0:9:spike", want=DATA)
     heads = [line for line in err.splitlines() if "fineclip: error:" in line]
-    checks.that(len(heads) == 1 and "step 9" in heads[0] and "a spike" in heads[0] and "deviations" in heads[0] and
+    r.that(len(heads) == 1 and "step 9" in heads[0] and "a spike" in heads[0] and "deviations" in heads[0] and
                 "run.on_bad_loss" in heads[0], "a spike stops: " + err)
-    found = incidents(output)
-    if checks.equal("stop: incidents", len(found), 1):
-        check_incident("stop", found[0], 9, 8, "spike", "stop")
+    found = incidents(r, output)
+    if r.equal("stop: incidents", len(found), 1):
+        check_incident(r, "stop", found[0], 9, 8, "spike", "stop")
     with h5py.File(os.path.join(output, "results.h5"), "r") as f:
-        checks.equal("stop: status", text(f.attrs["status"]), "failed")
+        r.equal("stop: status", text(f.attrs["status"]), "failed")
     _, shown, _ = run_program(["inspect", output])
-    checks.that("incidents 1" in shown and "spike" in shown and "stop" in shown and "step 9 (store index): 0 1 2 3" in shown,
+    r.that("incidents 1" in shown and "spike" in shown and "stop" in shown and "step 9 (store index): 0 1 2 3" in shown,
                 "inspect shows it: " + shown)
     r.train(output, *WATCH)  # the spike was of the machine, not of the data
     whole = r.new()
     r.train(whole, *WATCH)
-    same_rows("gone on after a stop", output, whole)
-    checks.equal("gone on after a stop: still on record", [i["action"] for i in incidents(output)], ["stop"])
+    same_rows(r, "gone on after a stop", output, whole)
+    r.equal("gone on after a stop: still on record", [i["action"] for i in incidents(r, output)], ["stop"])
     two = r.new()
     r.train(two, *WATCH, ranks=2, fault="0:9:spike,1:9:spike", want=DATA)
     with h5py.File(os.path.join(two, "results.h5"), "r") as f:
-        checks.equal("stop np 2: status", text(f.attrs["status"]), "failed")
-    checks.equal("stop np 2: incidents", [(int(i["step"]), i["action"]) for i in incidents(two)], [(9, "stop")])
+        r.equal("stop np 2: status", text(f.attrs["status"]), "failed")
+    r.equal("stop np 2: incidents", [(int(i["step"]), i["action"]) for i in incidents(r, two)], [(9, "stop")])
+    r.row("a spike; run.on_bad_loss: stop", DATA)
 
 
 def test_limit(r):
@@ -184,29 +187,21 @@ def test_limit(r):
         output = r.new(**broken)
         err = r.train(output, "run.on_bad_loss=" + policy, "run.bad_loss_limit=3", "train.checkpoint.every_steps=100", want=DATA)
         heads = [line for line in err.splitlines() if "fineclip: error:" in line]
-        checks.that(len(heads) == 1 and "3 in a row" in heads[0] and "run.bad_loss_limit" in heads[0], policy + ", limit: " + err)
-        found = incidents(output)
+        r.that(len(heads) == 1 and "3 in a row" in heads[0] and "run.bad_loss_limit" in heads[0], policy + ", limit: " + err)
+        found = incidents(r, output)
         first = int(found[0]["step"])
         steps = list(range(first, first + 4)) if policy == "skip" else [first] * 4
-        checks.equal(policy + ": steps on record", [int(i["step"]) for i in found], steps)
+        r.equal(policy + ": steps on record", [int(i["step"]) for i in found], steps)
         left_out = 1 if policy == "skip" else first
-        checks.equal(policy + ": batches on record", [int(i["batch"]) for i in found], [first - 1 + k * left_out for k in range(4)])
-        checks.equal(policy + ": actions", [i["action"] for i in found], [policy] * 3 + ["stop"])
-        checks.equal(policy + ": pictures", json.dumps([[int(k) for k in i["images"]] for i in found]),
+        r.equal(policy + ": batches on record", [int(i["batch"]) for i in found], [first - 1 + k * left_out for k in range(4)])
+        r.equal(policy + ": actions", [i["action"] for i in found], [policy] * 3 + ["stop"])
+        r.equal(policy + ": pictures", json.dumps([[int(k) for k in i["images"]] for i in found]),
                      json.dumps([pictures_of(int(i["batch"])) for i in found]))
+    r.row("weights that are NaN for good; skip and rollback", DATA)
 
 
-def main():
-    with tempfile.TemporaryDirectory() as folder:
-        r = Runs(folder)
-        test_skip(r)
-        test_other_rank(r)
-        test_rollback(r)
-        test_killed_after(r)
-        test_stop(r)
-        test_limit(r)
-    return checks.end()
-
+CASES = {"skip": test_skip, "other_rank": test_other_rank, "rollback": test_rollback, "killed_after": test_killed_after,
+         "stop": test_stop, "limit": test_limit}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("bad_loss", CASES, Runs))
