@@ -116,10 +116,15 @@ static bool is_piece(const uint8_t *piece, size_t bytes, const char *word)
 
 static void encode_piece(const fc_tokenizer *t, const uint8_t *piece, size_t bytes, row *r)
 {
-    enum { USUAL = 64 };
+    enum { USUAL = 64, LONGEST = 1 << 14 };
     if (is_piece(piece, bytes, "<|startoftext|>") || is_piece(piece, bytes, "<|endoftext|>")) {
         push(r, t->words.count + (piece[2] == 'e'));
         return;
+    }
+    if (bytes >
+        LONGEST) { /* no word: merging takes time by the square, and the row is full anyway */
+        bytes = LONGEST;
+        r->cut = true;
     }
     int32_t usual[USUAL];
     int32_t *ids = bytes <= USUAL ? usual : fc_alloc(bytes, sizeof *ids);

@@ -14,7 +14,8 @@ FC_NODISCARD fc_status fc_tokenizer_create(fc_tokenizer **out, const char *path)
 void fc_tokenizer_destroy(fc_tokenizer **t);
 
 /** Ids of a UTF-8 text with start and end ids; at most max ids (>= 2), the last then set to the end
- * id. Bytes that are not UTF-8 become U+FFFD. *cut (may be NULL): true where ids were left out.
+ * id. Bytes that are not UTF-8 become U+FFFD. *cut (may be NULL): true where ids were left out;
+ * those of a word's bytes beyond 16384 always are.
  * Returns the count. Safe to call from several threads on one tokenizer. */
 int fc_tokenize(const fc_tokenizer *t, const char *text, int max, int32_t *ids, bool *cut);
 /** 49408 for CLIP's vocabulary. */

@@ -1,4 +1,5 @@
 /* Token ids of CLIP's own tokenizer, Python's unescape, and damaged vocabularies. */
+#include "core/clock.h"
 #include "core/memory.h"
 #include "data/file.h"
 #include "data/text_clean.h"
@@ -133,12 +134,33 @@ static void bad_vocabularies(void)
     check_vocabulary("header\n\xe6\x97\xa5 g\n", ":2: not two tokens");
 }
 
+/* Merging takes time by the square of a word's length: a megabyte of letters must not take minutes.
+ */
+static void endless_word(const fc_tokenizer *t)
+{
+    enum { LETTERS = 1 << 20, ROOM = 77 };
+    char *text = fc_alloc(LETTERS + 1, 1);
+    uint32_t random = 1;
+    for (int i = 0; i < LETTERS; i++) {
+        random = random * 1664525 + 1013904223;
+        text[i] = (char)('a' + (random >> 16) % 26);
+    }
+    int32_t ids[ROOM];
+    bool cut = false;
+    double start = fc_clock_seconds();
+    FC_CHECK_INT(fc_tokenize(t, text, ROOM, ids, &cut), ROOM);
+    FC_CHECK(cut);
+    FC_CHECK(fc_clock_seconds() - start < 20);
+    fc_free(&text);
+}
+
 int main(void)
 {
     fc_tokenizer *t = NULL;
     if (FC_CHECK_OK(fc_tokenizer_create(&t, fc_check_golden("prepare/bpe_vocab_48895.txt.gz")))) {
         golden_tokens(t);
         ids_and_limits(t);
+        endless_word(t);
     }
     fc_tokenizer_destroy(&t);
     golden_unescape();

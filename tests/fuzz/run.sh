@@ -41,7 +41,7 @@ for target in "${targets[@]}"; do
     done
     printf 'run: %s\n' "$target" >&2
     result=0
-    "$program" -max_total_time=$((minutes * 60)) -runs=10000000 -malloc_limit_mb=256 -rss_limit_mb=2048 -timeout=10 \
+    "$program" -max_total_time=$((minutes * 60)) -runs=10000000 -malloc_limit_mb=256 -rss_limit_mb=2048 -timeout=60 \
         -max_len=8192 -artifact_prefix="build-fuzz/findings/$target-" -close_fd_mask=1 -print_final_stats=1 \
         "${inputs[@]}" 2>"$log" || result=$?
     runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
