@@ -16,7 +16,9 @@ typedef struct fc_checkpoint_position {
     int64_t ranks;           /* that wrote it */
     int64_t seed, images;    /* what the order of pictures follows from, with the batch */
     double epoch;
-    double epoch_seconds;  /* already spent in the epoch under way */
+    double epoch_seconds; /* already spent in the epoch under way */
+    int64_t
+        epoch_end_due; /* 1: stopped in the evaluation that ends an epoch, which is still to do */
     double ensemble_alpha; /* of models saved for use and evaluated */
     fc_loss_watch watch;
 } fc_checkpoint_position;

@@ -23,13 +23,14 @@
     INTEGER("images", images)                                                                      \
     REAL("epoch", epoch)                                                                           \
     REAL("epoch_seconds", epoch_seconds)                                                           \
+    INTEGER("epoch_end_due", epoch_end_due)                                                        \
     REAL("ensemble_alpha", ensemble_alpha)                                                         \
     INTEGER("loss_count", watch.count)                                                             \
     INTEGER("loss_bad_in_row", watch.bad_in_row)                                                   \
     REAL("loss_mean", watch.mean)                                                                  \
     REAL("loss_variance", watch.variance)
 
-enum { POSITION_FIELDS = 13, HEAD_FIELDS = 2, NUMBER_BYTES = 40 };
+enum { POSITION_FIELDS = 14, HEAD_FIELDS = 2, NUMBER_BYTES = 40 };
 
 fc_status fci_state_write(const char *path, const fci_state_tensors *list,
                           const fc_checkpoint_position *position)

@@ -3,6 +3,7 @@
 #include "core/activity.h"
 #include "core/fault.h"
 #include "core/memory.h"
+#include "launch/signals.h"
 
 #include <string.h>
 
@@ -28,9 +29,25 @@ static fc_status report(const fc_embedder *e, int64_t done, int64_t total)
     return FC_OK;
 }
 
+/* A signal that asks to stop ends an evaluation: each rank leaves its chunks and comes here, where
+ * all learn whether any of them did. */
+static fc_status agree_to_go_on(const fc_embedder *e)
+{
+    int64_t number = fc_signals_pending();
+    FC_TRY(fc_comm_all_reduce(e->comm, &number, 1, FC_COMM_I64, FC_COMM_MAX));
+    if (number != 0) {
+        fc_signals_ask((int)number);
+        return FC_FAIL(FC_INTERRUPTED, "stopped while evaluating");
+    }
+    return FC_OK;
+}
+
 /* Every rank filled its own rows of zeros: the sum is everybody's. */
 static fc_status share_rows(const fc_embedder *e, fc_status status, int64_t rows, void **out)
 {
+    if (status == FC_OK) {
+        status = agree_to_go_on(e);
+    }
     if (status == FC_OK) {
         status = fc_comm_all_reduce(e->comm, *out, rows * e->model->config.embed_dim,
                                     fc_comm_real(e->model->params->dtype), FC_COMM_SUM);
@@ -77,7 +94,8 @@ fc_status fc_embed_texts(const fc_embedder *e, fc_token_set set, int64_t count, 
 {
     fc_status status = FC_OK;
     *out = fc_alloc((size_t)count, row_bytes(e));
-    for (int64_t at = 0; status == FC_OK && at < count; at += TEXT_CHUNK) {
+    for (int64_t at = 0; status == FC_OK && at < count && fc_signals_pending() == 0;
+         at += TEXT_CHUNK) {
         if (is_mine(e, at / TEXT_CHUNK)) {
             fc_activity_beat();
             fc_tape_reset(e->tape);
@@ -140,7 +158,8 @@ fc_status fc_embed_pictures(const fc_embedder *e, void **out)
     int64_t count = e->store->images;
     fc_status status = FC_OK;
     *out = fc_alloc((size_t)count, row_bytes(e));
-    for (int64_t at = 0; status == FC_OK && at < count; at += PICTURE_CHUNK) {
+    for (int64_t at = 0; status == FC_OK && at < count && fc_signals_pending() == 0;
+         at += PICTURE_CHUNK) {
         if (is_mine(e, at / PICTURE_CHUNK)) {
             fc_tape_reset(e->tape);
             int64_t n = count - at < PICTURE_CHUNK ? count - at : PICTURE_CHUNK;
@@ -180,7 +199,8 @@ fc_status fc_embed_boxes(const fc_embedder *e, bool (*keep)(const fc_store *s, i
                          fc_status (*visit)(void *ctx, const fc_box_chunk *chunk), void *ctx)
 {
     const fc_store *s = e->store;
-    for (int64_t at = 0; s->region_of != NULL && at < s->images; at += PICTURE_CHUNK) {
+    for (int64_t at = 0; s->region_of != NULL && at < s->images && fc_signals_pending() == 0;
+         at += PICTURE_CHUNK) {
         FC_TRY(report(e, at, s->images));
         if (!is_mine(e, at / PICTURE_CHUNK)) {
             continue;
@@ -207,5 +227,6 @@ fc_status fc_embed_boxes(const fc_embedder *e, bool (*keep)(const fc_store *s, i
             FC_TRY(visit(ctx, &chunk));
         }
     }
-    return report(e, s->images, s->images);
+    FC_TRY(report(e, s->images, s->images));
+    return agree_to_go_on(e);
 }

@@ -47,7 +47,6 @@ typedef struct run {
     int64_t begun_epoch;       /* of the data, when this process began */
     int64_t bad_pictures;      /* that this rank has met and replaced */
     int64_t bad_pictures_told; /* of all ranks, so far */
-    int signal;
 } run;
 
 static bool is_first_rank(const run *r)
@@ -173,14 +172,16 @@ static fc_status end_of_epoch(run *r)
 {
     int64_t epoch = r->at.step / r->x->steps_per_epoch;
     bool last = r->at.step == r->x->total_steps;
-    if (is_first_rank(r)) {
+    if (is_first_rank(r) && r->at.epoch_end_due == 0) {
         fc_results_epoch_seconds(r->results, fc_clock_seconds() - r->epoch_begun);
     }
     r->epoch_begun = fc_clock_seconds();
     /* Evaluated before it is saved: a run that goes on from this state has the evaluation behind
      * it. */
     if (!last && is_due(epoch, r->config->eval.every_epochs)) {
+        r->at.epoch_end_due = 1;
         FC_TRY(evaluate(r));
+        r->at.epoch_end_due = 0;
     }
     if (!last && is_due(epoch, r->config->train.checkpoint.every_epochs)) {
         FC_TRY_AS("checkpoint", save_model(r, epoch));
@@ -309,7 +310,9 @@ static fc_status agree(run *r, bool *stop, bool *save)
     if (sums[2] > r->bad_pictures_told) {
         FC_TRY(check_pictures(r, sums[2]));
     }
-    r->signal = (int)signal;
+    if (signal != 0) {
+        fc_signals_ask((int)signal);
+    }
     *stop = sums[0] != 0;
     *save = sums[1] != 0 || is_due(r->at.step, r->config->train.checkpoint.every_steps);
     return FC_OK;
@@ -395,17 +398,17 @@ static fc_status one_step(run *r, bool *went_back)
     return FC_OK;
 }
 
+/* A signal asked to stop, and all ranks know. */
 static fc_status interrupted(run *r)
 {
+    fc_error_clear();
     if (r->saved_step != r->at.step) {
         FC_TRY(save_state(r));
     }
-    if (is_first_rank(r)) {
-        FC_TRY(fc_results_finish(r->results, "interrupted"));
-    }
+    FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_results_finish(r->results, "interrupted") : FC_OK));
     bool automatic = strcmp(r->config->train.resume, "auto") == 0;
     return FC_FAIL(FC_INTERRUPTED, "%s after step %" PRId64 " of %" PRId64 "; saved, %s from there",
-                   fc_signals_name(r->signal), r->at.step, r->x->total_steps,
+                   fc_signals_name(fc_signals_pending()), r->at.step, r->x->total_steps,
                    automatic ? "the same command goes on" : "train.resume: auto goes on");
 }
 
@@ -422,7 +425,7 @@ static fc_status all_steps(run *r)
             FC_TRY(end_of_epoch(r));
         }
         if (stop && r->at.step < r->x->total_steps) {
-            return interrupted(r);
+            return FC_FAIL(FC_INTERRUPTED, "stopped between steps");
         }
         if (save && r->saved_step != r->at.step) {
             FC_TRY(save_state(r));
@@ -446,15 +449,9 @@ static fc_status finish(run *r)
     return fc_dist_agree(status);
 }
 
-static fc_status train(run *r)
+/* Everything that a signal may interrupt. */
+static fc_status work(run *r)
 {
-    FC_TRY(prepare_output(r));
-    FC_TRY(fc_signals_install()); /* from here on there is something to save; before, a signal just
-                                     ends the program */
-    r->step = fc_step_create(r->x->model, r->x->comm, &r->x->step);
-    know_run(r);
-    r->epoch_begun = r->saved_at = fc_clock_seconds();
-    FC_TRY(start(r));
     FC_TRY(fc_experiment_embed_concepts(r->x));
     fc_fault_set_step(r->at.step);
     if (r->at.step == r->x->total_steps) {
@@ -474,13 +471,29 @@ static fc_status train(run *r)
         FC_TRY(save_state(r));
     }
     FC_TRY(begin_loading(r));
+    if (r->at.epoch_end_due != 0) {
+        FC_TRY(end_of_epoch(r));
+    }
     FC_TRY(all_steps(r));
     return finish(r);
 }
 
+static fc_status train(run *r)
+{
+    FC_TRY(prepare_output(r));
+    FC_TRY(fc_signals_install()); /* from here on there is something to save; before, a signal just
+                                     ends the program */
+    r->step = fc_step_create(r->x->model, r->x->comm, &r->x->step);
+    know_run(r);
+    r->epoch_begun = r->saved_at = fc_clock_seconds();
+    FC_TRY(start(r));
+    fc_status status = work(r);
+    return status == FC_INTERRUPTED ? interrupted(r) : status;
+}
+
 fc_status fc_run_train(fc_experiment *x)
 {
-    run r = {.x = x, .config = x->config};
+    run r = {.x = x, .config = x->config, .saved_step = -1};
     r.first.epoch = r.last.epoch = -1;
     fc_status status = train(&r);
     fc_progress_end(&r.progress);
