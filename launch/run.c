@@ -181,8 +181,8 @@ static fc_status end_of_epoch(run *r)
     if (!last && is_due(epoch, r->config->eval.every_epochs)) {
         r->at.epoch_end_due = 1;
         FC_TRY(evaluate(r));
-        r->at.epoch_end_due = 0;
     }
+    r->at.epoch_end_due = 0;
     if (!last && is_due(epoch, r->config->train.checkpoint.every_epochs)) {
         FC_TRY_AS("checkpoint", save_model(r, epoch));
         FC_TRY(save_state(r));
@@ -342,6 +342,7 @@ static fc_status roll_back(run *r)
     fc_log_info("going on from step %" PRId64 " without the next %" PRId64 " batches", r->at.step,
                 left_out - r->at.skipped_batches);
     r->at.skipped_batches = left_out;
+    r->at.epoch_end_due = 0;
     r->at.watch.bad_in_row = from.watch.bad_in_row;
     r->saved_step = r->at.step;
     know_run(r);
