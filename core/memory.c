@@ -40,6 +40,13 @@ fc_status fc_try_alloc(void **out, size_t count, size_t size, const char *what)
     return *out == NULL ? no_memory(count, size, what) : FC_OK;
 }
 
+fc_status fc_try_room(void **out, size_t count, size_t size, const char *what)
+{
+    bool fits = size == 0 || count <= SIZE_MAX / size;
+    *out = fits ? malloc(count * size > 0 ? count * size : 1) : NULL;
+    return *out == NULL ? no_memory(count, size, what) : FC_OK;
+}
+
 void fci_free(void **p)
 {
     free(*p);

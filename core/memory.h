@@ -15,6 +15,8 @@ void *fc_realloc(void *old, size_t count, size_t size);
 /** As fc_alloc for sizes that come from a file: FC_NOMEM with `what` in the message instead of
  * ending the job. */
 FC_NODISCARD fc_status fc_try_alloc(void **out, size_t count, size_t size, const char *what);
+/** The same without zeroing, for what will be filled whole: pictures. */
+FC_NODISCARD fc_status fc_try_room(void **out, size_t count, size_t size, const char *what);
 /** Free and NULL what a pointer variable points to: fc_free(&p). */
 #define fc_free(pointer_address) fci_free((void **)(void *)(pointer_address))
 void fci_free(void **p);

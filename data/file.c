@@ -27,7 +27,8 @@ fc_status fci_file_read_part(const char *path, int64_t offset, int64_t bytes, ui
     int64_t left = (int64_t)about.st_size - offset;
     size_t size = (size_t)(left < 0 ? 0 : bytes >= 0 && bytes < left ? bytes : left);
     setvbuf(f, NULL, _IONBF, 0); /* one large read */
-    FC_TRY_GOTO(status, fc_try_alloc((void **)data, size + 1, 1, path), done);
+    FC_TRY_GOTO(status, fc_try_room((void **)data, size + 1, 1, path), done);
+    (*data)[size] = 0;
     if (fseeko(f, (off_t)offset, SEEK_SET) != 0 || fread(*data, 1, size, f) != size) {
         status = FC_FAIL(FC_NOINPUT, "%s: cannot be read: %s", path, strerror(errno));
         fc_free(data);

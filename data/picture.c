@@ -47,7 +47,7 @@ fc_status fci_picture_check_size(int64_t width, int64_t height)
 fc_status fci_picture_alloc(fc_picture *p, int64_t width, int64_t height)
 {
     FC_TRY(fci_picture_check_size(width, height));
-    FC_TRY(fc_try_alloc((void **)&p->rgb, (size_t)(width * height), 3, "picture"));
+    FC_TRY(fc_try_room((void **)&p->rgb, (size_t)(width * height), 3, "picture"));
     p->width = (int)width;
     p->height = (int)height;
     return FC_OK;

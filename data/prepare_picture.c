@@ -228,7 +228,8 @@ static fc_status add_regions(fci_picture_job *job, const fci_recipe *recipe, con
     fc_status status = FC_OK;
     job->region = fc_alloc((size_t)plan->regions, sizeof *job->region);
     if (recipe->crops) {
-        scratch.rgb = fc_alloc((size_t)recipe->crop_size * (size_t)recipe->crop_size, 3);
+        size_t pixels = (size_t)recipe->crop_size * (size_t)recipe->crop_size;
+        FC_TRY_GOTO(status, fc_try_room((void **)&scratch.rgb, pixels, 3, "crop"), done);
     }
     for (int i = 0; i < plan->regions; i++) {
         const fci_plan_region *r = &plan->region[i];
@@ -280,7 +281,7 @@ static fc_status store_picture(fci_picture_job *job, const fci_recipe *recipe, f
     }
     fc_picture small = {.width = job->width, .height = job->height};
     FC_TRY(
-        fc_try_alloc((void **)&small.rgb, (size_t)job->width * (size_t)job->height, 3, "picture"));
+        fc_try_room((void **)&small.rgb, (size_t)job->width * (size_t)job->height, 3, "picture"));
     fc_status status = fc_resize(p, (fc_rect){0, 0, p->width, p->height}, FC_BILINEAR, job->width,
                                  job->height, small.rgb);
     if (status == FC_OK) {

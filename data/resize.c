@@ -2,9 +2,9 @@
  *
  * Weights are whole multiples of 2^-22, sums are int32, and 8 bits stand between the passes, so
  * that results agree with PIL bit for bit (Pillow up to 12: version 13 does the vertical pass first
- * where that is cheaper, which moves single values by a level). The inner loops work on eight int32
- * at a time: in the horizontal pass these are two neighbouring pixels (three channels each, two
- * lanes idle), so that no shuffling is needed. */
+ * where that is cheaper, which moves single values by a level). The inner loops multiply 16-bit
+ * numbers and add them in pairs, one instruction for sixteen of them: a weight is split into its
+ * lower WEIGHT_LOW bits and what is above, which changes nothing, as sums are exact. */
 #include "core/memory.h"
 #include "data/picture.h"
 
@@ -15,10 +15,7 @@
 #include <immintrin.h>
 #endif
 
-enum { WEIGHT_BITS = 22, LANES = 8 };
-
-typedef int32_t lanes __attribute__((vector_size(LANES * sizeof(int32_t))));
-typedef uint8_t bytes8 __attribute__((vector_size(LANES)));
+enum { WEIGHT_BITS = 22, WEIGHT_LOW = 11, GROUP = 4, AT_ONCE = 16 };
 
 /* Weights of outputs [first, first + count) along one axis. */
 typedef struct axis {
@@ -86,84 +83,206 @@ static void axis_fini(axis *ax)
     fc_free(&ax->weights);
 }
 
-static lanes load_lanes(const uint8_t *p)
-{
-#ifdef __AVX2__ /* gcc 12 takes 30 instructions for what is one */
-    return (lanes)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
-#else
-    bytes8 b;
-    memcpy(&b, p, sizeof b);
-    return __builtin_convertvector(b, lanes);
-#endif
-}
-
 static uint8_t clip(int32_t sum)
 {
     int32_t v = sum >> WEIGHT_BITS;
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-/* The weights of two neighbouring inputs in the lanes of load_lanes: w0 w0 w0 w1 w1 w1 0 0. */
-static fc_status spread_weights(const axis *ax, int32_t **out, int *pairs)
+/* Weights of one output, GROUP inputs after another, as the horizontal pass takes them: the upper
+ * parts of w0 w1 for three channels, then of w2 w3; then the lower parts in the same way. */
+typedef struct spread {
+    int16_t high[2][2 * GROUP], low[2][2 * GROUP];
+} spread;
+
+/* *groups: as many for every output, so that the loop over them is the same for all. */
+static fc_status spread_weights(const axis *ax, spread **out, int *groups)
 {
-    int n = (ax->taps + 1) / 2;
-    *pairs = n;
-    FC_TRY(fc_try_alloc((void **)out, (size_t)ax->count * (size_t)n, sizeof(lanes), "resize"));
+    int most = 0;
     for (int i = 0; i < ax->count; i++) {
-        const int32_t *w = ax->weights + (size_t)i * (size_t)ax->taps;
-        for (int p = 0; p < n; p++) {
-            int32_t a = w[2 * p], b = 2 * p + 1 < ax->taps ? w[2 * p + 1] : 0;
-            int32_t spread[LANES] = {a, a, a, b, b, b, 0, 0};
-            memcpy(*out + ((size_t)i * (size_t)n + (size_t)p) * LANES, spread, sizeof spread);
+        most = ax->used[i] > most ? ax->used[i] : most;
+    }
+    int n = (most + GROUP - 1) / GROUP;
+    *groups = n;
+    FC_TRY(fc_try_alloc((void **)out, (size_t)ax->count * (size_t)n, sizeof **out, "resize"));
+    for (int i = 0; i < ax->count; i++) {
+        for (int k = 0; k < ax->used[i]; k++) {
+            int32_t w = ax->weights[(size_t)i * (size_t)ax->taps + (size_t)k];
+            spread *to = *out + (size_t)i * (size_t)n + k / GROUP;
+            int half = k % GROUP / 2, place = k % 2;
+            for (int c = 0; c < 3; c++) {
+                to->high[half][2 * c + place] = (int16_t)(w >> WEIGHT_LOW);
+                to->low[half][2 * c + place] = (int16_t)(w & ((1 << WEIGHT_LOW) - 1));
+            }
         }
     }
     return FC_OK;
 }
 
-static void horizontal_row(const axis *ax, const int32_t *spread, int pairs, const uint8_t *row,
-                           uint8_t *out)
+static void vertical_few(const uint8_t *rows, size_t stride, const int32_t *w, int used,
+                         size_t values, uint8_t *to)
 {
-    for (int i = 0; i < ax->count; i++) {
-        const uint8_t *in = row + (size_t)ax->start[i] * 3;
-        const int32_t *w = spread + (size_t)i * (size_t)pairs * LANES;
-        int n = (ax->used[i] + 1) / 2;
-        lanes sum = {0};
-        for (int p = 0; p < n; p++) {
-            lanes weight;
-            memcpy(&weight, w + (size_t)p * LANES, sizeof weight);
-            sum += load_lanes(in + (size_t)p * 6) * weight;
+    for (size_t j = 0; j < values; j++) {
+        int32_t sum = 1 << (WEIGHT_BITS - 1);
+        for (int k = 0; k < used; k++) {
+            sum += rows[(size_t)k * stride + j] * w[k];
         }
-        const int32_t half = 1 << (WEIGHT_BITS - 1);
-        out[3 * (size_t)i] = clip(sum[0] + sum[3] + half);
-        out[3 * (size_t)i + 1] = clip(sum[1] + sum[4] + half);
-        out[3 * (size_t)i + 2] = clip(sum[2] + sum[5] + half);
+        to[j] = clip(sum);
     }
 }
+
+#ifdef __AVX2__
+/* Sums of products with upper and lower parts of weights, rounded: eight at once. */
+static __m256i finish_sums(__m256i high, __m256i low)
+{
+    const __m256i half = _mm256_set1_epi32(1 << (WEIGHT_BITS - 1));
+    __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(high, WEIGHT_LOW), low);
+    return _mm256_srai_epi32(_mm256_add_epi32(sum, half), WEIGHT_BITS);
+}
+
+/* Products of one output's inputs: sums of upper and of lower parts put together. In each half of
+ * the eight numbers stand three channels of every other pair of inputs. */
+static inline __m256i weigh(const spread *w, int groups, const uint8_t *in)
+{
+    /* of four pixels: r0 r1 g0 g1 b0 b1, and r2 r3 g2 g3 b2 b3, as 16-bit numbers */
+    const __m256i pick =
+        _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1, 9, -1, 7,
+                         -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
+    __m256i high = _mm256_setzero_si256(), low = high;
+    for (int g = 0; g < groups; g++) {
+        __m128i four = _mm_loadu_si128((const void *)(in + (size_t)g * 3 * GROUP));
+        __m256i x = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(four), pick);
+        high = _mm256_add_epi32(high,
+                                _mm256_madd_epi16(x, _mm256_loadu_si256((const void *)w[g].high)));
+        low =
+            _mm256_add_epi32(low, _mm256_madd_epi16(x, _mm256_loadu_si256((const void *)w[g].low)));
+    }
+    return _mm256_add_epi32(_mm256_slli_epi32(high, WEIGHT_LOW), low);
+}
+
+static inline void two_rows(const axis *ax, const spread *weights, int groups, const uint8_t *row,
+                            size_t step, uint8_t *out, size_t out_step)
+{
+    const __m256i half = _mm256_set1_epi32(1 << (WEIGHT_BITS - 1));
+    for (int i = 0; i < ax->count; i++) {
+        const uint8_t *in = row + (size_t)ax->start[i] * 3;
+        const spread *w = weights + (size_t)i * (size_t)groups;
+        __m256i a = weigh(w, groups, in), b = weigh(w, groups, in + step);
+        __m256i sum = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
+                                       _mm256_permute2x128_si256(a, b, 0x31));
+        sum = _mm256_srai_epi32(_mm256_add_epi32(sum, half), WEIGHT_BITS);
+        sum = _mm256_packs_epi32(sum, sum);
+        sum = _mm256_packus_epi16(sum, sum);
+        uint32_t pixel[2] = {(uint32_t)_mm256_extract_epi32(sum, 0),
+                             (uint32_t)_mm256_extract_epi32(sum, 4)};
+        uint8_t *to = out + 3 * (size_t)i;
+        /* four bytes, the last of which belongs to the next pixel */
+        memcpy(to, &pixel[0], i + 1 < ax->count ? 4 : 3);
+        memcpy(to + out_step, &pixel[1], i + 1 < ax->count ? 4 : 3);
+    }
+}
+
+/* Two rows at a time, `step` and `out_step` bytes apart, which share the weights. Reads up to
+ * 3 GROUP groups + 4 bytes past the inputs it uses, with weight 0. */
+static void horizontal_rows(const axis *ax, const spread *weights, int groups, const uint8_t *row,
+                            size_t step, uint8_t *out, size_t out_step)
+{
+    switch (groups) { /* unrolled for all that is common */
+    case 1:
+        two_rows(ax, weights, 1, row, step, out, out_step);
+        break;
+    case 2:
+        two_rows(ax, weights, 2, row, step, out, out_step);
+        break;
+    default:
+        two_rows(ax, weights, groups, row, step, out, out_step);
+        break;
+    }
+}
+
+/* AT_ONCE neighbouring values. */
+static void vertical_values(const uint8_t *rows, size_t stride, const int32_t *w, int used,
+                            uint8_t *to)
+{
+    __m256i high[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    __m256i low[2] = {high[0], high[0]};
+    for (int k = 0; k < used; k += 2) {
+        bool pair = k + 1 < used;
+        int32_t a = w[k], b = pair ? w[k + 1] : 0;
+        const int32_t upper =
+            (int32_t)((uint32_t)(b >> WEIGHT_LOW) << 16) | ((a >> WEIGHT_LOW) & 0xffff);
+        const int32_t mask = (1 << WEIGHT_LOW) - 1, lower = (b & mask) << 16 | (a & mask);
+        const uint8_t *at = rows + (size_t)k * stride;
+        __m128i p = _mm_loadu_si128((const void *)at);
+        __m128i q = _mm_loadu_si128((const void *)(pair ? at + stride : at));
+        __m256i x[2] = {_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(p, q)),
+                        _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(p, q))};
+        for (int i = 0; i < 2; i++) {
+            high[i] = _mm256_add_epi32(high[i], _mm256_madd_epi16(x[i], _mm256_set1_epi32(upper)));
+            low[i] = _mm256_add_epi32(low[i], _mm256_madd_epi16(x[i], _mm256_set1_epi32(lower)));
+        }
+    }
+    __m256i words = _mm256_packs_epi32(finish_sums(high[0], low[0]), finish_sums(high[1], low[1]));
+    words = _mm256_permute4x64_epi64(words, 0xd8); /* packing works within halves */
+    _mm_storeu_si128((void *)to, _mm_packus_epi16(_mm256_castsi256_si128(words),
+                                                  _mm256_extracti128_si256(words, 1)));
+}
+#else
+static void horizontal_rows(const axis *ax, const spread *weights, int groups, const uint8_t *row,
+                            size_t step, uint8_t *out, size_t out_step)
+{
+    (void)weights;
+    (void)groups;
+    for (int i = 0; i < 2 * 3 * ax->count; i++) {
+        int c = i % 3, pixel = i / 3 % ax->count, y = i / 3 / ax->count;
+        const int32_t *w = ax->weights + (size_t)pixel * (size_t)ax->taps;
+        const uint8_t *in = row + (size_t)y * step + 3 * (size_t)ax->start[pixel] + (size_t)c;
+        int32_t sum = 1 << (WEIGHT_BITS - 1);
+        for (int k = 0; k < ax->used[pixel]; k++) {
+            sum += in[3 * (size_t)k] * w[k];
+        }
+        out[(size_t)y * out_step + 3 * (size_t)pixel + (size_t)c] = clip(sum);
+    }
+}
+
+static void vertical_values(const uint8_t *rows, size_t stride, const int32_t *w, int used,
+                            uint8_t *to)
+{
+    vertical_few(rows, stride, w, used, AT_ONCE, to);
+}
+#endif
 
 /* Rows [first, first + rows) of `from` -> (rows, ax->count, 3). */
 static fc_status horizontal(const axis *ax, const fc_picture *in, fc_rect from, int first, int rows,
                             uint8_t *out)
 {
-    int32_t *spread = NULL;
+    spread *weights = NULL;
     uint8_t *copy = NULL;
-    int pairs = 0;
+    int groups = 0;
     size_t row_bytes = (size_t)(from.x1 - from.x0) * 3;
     size_t total = (size_t)in->width * (size_t)in->height * 3;
     fc_status status;
-    FC_TRY_GOTO(status, spread_weights(ax, &spread, &pairs), done);
-    FC_TRY_GOTO(status, fc_try_alloc((void **)&copy, row_bytes + LANES, 1, "resize"), done);
-    for (int y = 0; y < rows; y++) {
-        size_t at = ((size_t)(from.y0 + first + y) * (size_t)in->width + (size_t)from.x0) * 3;
+    FC_TRY_GOTO(status, spread_weights(ax, &weights, &groups), done);
+    size_t overread = 3 * GROUP * (size_t)groups + 4;
+    FC_TRY_GOTO(status, fc_try_alloc((void **)&copy, row_bytes + overread, 2, "resize"), done);
+    size_t stride = (size_t)in->width * 3, out_row = (size_t)ax->count * 3;
+    for (int y = 0; y < rows; y += 2) {
+        bool pair = y + 1 < rows;
+        size_t at = (size_t)(from.y0 + first + y) * stride + (size_t)from.x0 * 3;
         const uint8_t *row = in->rgb + at;
-        /* load_lanes reads up to 5 bytes past a row: harmless within the picture, not past its end.
-         */
-        if (at + row_bytes + LANES > total) {
-            row = memcpy(copy, row, row_bytes);
+        size_t step = pair ? stride : 0; /* a last row alone is computed twice */
+        /* what is read past a row is harmless within the picture, not past its end */
+        if (at + step + row_bytes + overread > total) {
+            memcpy(copy, row, row_bytes);
+            memcpy(copy + row_bytes + overread, row + step, row_bytes);
+            row = copy;
+            step = row_bytes + overread;
         }
-        horizontal_row(ax, spread, pairs, row, out + (size_t)y * (size_t)ax->count * 3);
+        horizontal_rows(ax, weights, groups, row, step, out + (size_t)y * out_row,
+                        pair ? out_row : 0);
     }
 done:
-    fc_free(&spread);
+    fc_free(&weights);
     fc_free(&copy);
     return status;
 }
@@ -171,31 +290,19 @@ done:
 /* (rows, values) at stride -> (ax->count, values). */
 static void vertical(const axis *ax, const uint8_t *in, size_t stride, size_t values, uint8_t *out)
 {
-    const lanes zero = {0}, top = zero + 255, half = zero + (1 << (WEIGHT_BITS - 1));
     for (int i = 0; i < ax->count; i++) {
         const uint8_t *rows = in + (size_t)ax->start[i] * stride;
         const int32_t *w = ax->weights + (size_t)i * (size_t)ax->taps;
         uint8_t *to = out + (size_t)i * values;
-        size_t j = 0;
-        for (; j + LANES <= values; j += LANES) {
-            lanes sum = half;
-            for (int k = 0; k < ax->used[i]; k++) {
-                sum += load_lanes(rows + (size_t)k * stride + j) * w[k];
-            }
-            sum >>= WEIGHT_BITS;
-            sum &= sum > zero;
-            lanes over = sum > top;
-            sum = (sum & ~over) | (top & over);
-            bytes8 b = __builtin_convertvector(sum, bytes8);
-            memcpy(to + j, &b, sizeof b);
+        if (values < AT_ONCE) {
+            vertical_few(rows, stride, w, ax->used[i], values, to);
+            continue;
         }
-        for (; j < values; j++) {
-            int32_t sum = 1 << (WEIGHT_BITS - 1);
-            for (int k = 0; k < ax->used[i]; k++) {
-                sum += rows[(size_t)k * stride + j] * w[k];
-            }
-            to[j] = clip(sum);
+        for (size_t j = 0; j + AT_ONCE <= values; j += AT_ONCE) {
+            vertical_values(rows + j, stride, w, ax->used[i], to + j);
         }
+        size_t last = values - AT_ONCE; /* some of them a second time where they do not divide */
+        vertical_values(rows + last, stride, w, ax->used[i], to + last);
     }
 }
 
@@ -235,7 +342,7 @@ static fc_status resize_window(const fc_picture *in, fc_rect from, fc_filter fil
     middle += (size_t)first * stride;
     if (width != from_w) { /* else the pass would copy: all its weights are 0 or 1 */
         size_t bytes = (size_t)(end - first) * row_bytes;
-        FC_TRY_GOTO(status, fc_try_alloc((void **)&between, bytes, 1, "resize"), done);
+        FC_TRY_GOTO(status, fc_try_room((void **)&between, bytes, 1, "resize"), done);
         FC_TRY_GOTO(status, axis_init(&across, from_w, width, window.x0, columns, filter), done);
         FC_TRY_GOTO(status, horizontal(&across, in, from, first, end - first, between), done);
         middle = between;

@@ -1,5 +1,6 @@
 /* Resizing against PIL's results, and by reasoning where there are none. */
 #include "core/memory.h"
+#include "core/rng.h"
 #include "core/safetensors.h"
 #include "data/picture.h"
 #include "tests/check.h"
@@ -165,8 +166,88 @@ static void fits(void)
     FC_CHECK(width == 100 && height == 1);
 }
 
+/* The arithmetic of METHOD.md section 2 as it stands there, one value after another. */
+static double kernel_at(fc_filter filter, double x)
+{
+    x = fabs(x);
+    if (filter == FC_BILINEAR) {
+        return x < 1 ? 1 - x : 0;
+    }
+    return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+}
+
+/* One output of one axis: `in` values at `step` become `out`. */
+static uint8_t one_value(const uint8_t *at, size_t step, int in, int out, int i, fc_filter filter)
+{
+    double scale = (double)in / out, widen = scale > 1 ? scale : 1;
+    double reach = (filter == FC_BICUBIC ? 2 : 1) * widen, centre = (i + 0.5) * scale, sum = 0;
+    int low = (int)fmax(centre - reach + 0.5, 0), high = (int)fmin(centre + reach + 0.5, in);
+    int64_t total = 1 << 21;
+    for (int k = low; k < high; k++) {
+        sum += kernel_at(filter, (k - centre + 0.5) / widen);
+    }
+    for (int k = low; k < high; k++) {
+        double w = kernel_at(filter, (k - centre + 0.5) / widen) / sum;
+        total += (int64_t)floor(w * (1 << 22) + 0.5) * at[(size_t)k * step];
+    }
+    total >>= 22;
+    return (uint8_t)(total < 0 ? 0 : total > 255 ? 255 : total);
+}
+
+static void exactly(int width, int height, fc_rect from, int to_w, int to_h, fc_filter filter)
+{
+    fc_picture p = {width, height, fc_alloc((size_t)width * (size_t)height, 3)};
+    int w = from.x1 - from.x0, h = from.y1 - from.y0;
+    uint8_t *got = fc_alloc((size_t)to_w * (size_t)to_h, 3);
+    uint8_t *between = fc_alloc((size_t)to_w * (size_t)h, 3);
+    fc_rng rng = fc_rng_stream(9, FC_RNG_TEST, (uint64_t)width, (uint64_t)to_w);
+    for (size_t i = 0; i < 3 * (size_t)width * (size_t)height; i++) {
+        uint32_t r = fc_rng_u32(&rng); /* many at the ends, where clipping shows */
+        p.rgb[i] = (uint8_t)(r % 3 == 0 ? r >> 8 : r % 3 == 1 ? 0 : 255);
+    }
+    FC_CHECK_OK(fc_resize(&p, from, filter, to_w, to_h, got));
+    for (int y = 0; y < h; y++) {
+        const uint8_t *row = p.rgb + 3 * ((size_t)(from.y0 + y) * (size_t)width + (size_t)from.x0);
+        for (int i = 0; i < 3 * to_w; i++) {
+            between[3 * to_w * y + i] = one_value(row + i % 3, 3, w, to_w, i / 3, filter);
+        }
+    }
+    int64_t wrong = 0, far = 0;
+    for (int i = 0; i < 3 * to_w * to_h; i++) {
+        size_t step = 3 * (size_t)to_w;
+        int want = one_value(between + i % (3 * to_w), step, h, to_h, i / (3 * to_w), filter);
+        wrong += want != got[i];
+        far += abs(want - got[i]) > 1;
+    }
+    /* a sum of doubles in another order may round a weight the other way */
+    fc_check_true(far == 0 && wrong * 10000 <= 3 * (int64_t)to_w * to_h, __FILE__, __LINE__,
+                  "%d x %d to %d x %d: %lld values differ, %lld by more than 1", w, h, to_w, to_h,
+                  (long long)wrong, (long long)far);
+    fc_free(&p.rgb);
+    fc_free(&got);
+    fc_free(&between);
+}
+
+static void to_the_bit(void)
+{
+    static const int sides[] = {1, 2, 3, 5, 6, 7, 16, 17, 40, 111};
+    for (int f = FC_BILINEAR; f <= FC_BICUBIC; f++) {
+        for (int a = 0; a < 10; a++) {
+            for (int b = 0; b < 10; b++) {
+                int in = sides[a], out = sides[b];
+                exactly(in + 4, in + 3, (fc_rect){1, 2, in + 1, in + 2}, out, out, (fc_filter)f);
+                exactly(in, in + 5, (fc_rect){0, 0, in, in + 5}, out, in + 5, (fc_filter)f);
+                exactly(in, in, (fc_rect){0, 0, in, in}, in, out, (fc_filter)f);
+            }
+        }
+        exactly(641, 480, (fc_rect){0, 0, 641, 480}, 224, 225, (fc_filter)f);
+        exactly(3000, 20, (fc_rect){0, 0, 3000, 20}, 3, 3, (fc_filter)f);
+    }
+}
+
 int main(void)
 {
+    to_the_bit();
     against_pil();
     crop_rectangles();
     by_reasoning();
