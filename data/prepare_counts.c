@@ -1,6 +1,7 @@
 #include "data/prepare_counts.h"
 
 #include "core/log.h"
+#include "core/memory.h"
 
 #include <stdio.h>
 
@@ -38,7 +39,7 @@ int64_t fci_counts_bad(const fci_counts *counts)
            counts->of[FCI_COUNT_pictures_other_size];
 }
 
-static void log_line(const fci_counts *counts, line_name line)
+char *fci_counts_line(const fci_counts *counts, int line)
 {
     char text[1024];
     int used = snprintf(text, sizeof text, "%s:", line_words[line]);
@@ -46,7 +47,8 @@ static void log_line(const fci_counts *counts, line_name line)
     for (role r = TOTAL; r <= DROPPED; r++) {
         const char *before = r == DROPPED ? "; dropped: " : ", ";
         for (int i = 0; i < FCI_COUNTS; i++) {
-            if (table[i].line != line || table[i].role != r || (counts->of[i] == 0 && r != TOTAL)) {
+            if (table[i].line != (line_name)line || table[i].role != r ||
+                (counts->of[i] == 0 && r != TOTAL)) {
                 continue;
             }
             before = text[used - 1] == ':' ? " " : before;
@@ -56,14 +58,21 @@ static void log_line(const fci_counts *counts, line_name line)
             sum += counts->of[i];
         }
     }
-    if (sum > 0 || line == PICTURES) {
-        fc_log_info("%s", text);
-    }
+    return sum > 0 || line == PICTURES ? fc_strdup(text) : NULL;
+}
+
+int fci_counts_lines(void)
+{
+    return LINES;
 }
 
 void fci_counts_log(const fci_counts *counts)
 {
-    for (line_name line = PICTURES; line < LINES; line++) {
-        log_line(counts, line);
+    for (int line = 0; line < LINES; line++) {
+        char *text = fci_counts_line(counts, line);
+        if (text != NULL) {
+            fc_log_info("%s", text);
+        }
+        fc_free(&text);
     }
 }

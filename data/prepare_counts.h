@@ -18,7 +18,11 @@ typedef struct fci_counts {
 void fci_counts_add(fci_counts *sum, const fci_counts *more);
 /** "pictures_listed" and so on. */
 const char *fci_count_word(fci_count_name name);
-/** The lines of the summary, through the log: totals always, the rest where it is not 0. */
+/** Line `line` of the summary, e.g. "regions: 739 read, 731 written; dropped: 8 crowds": totals
+ * always, the rest where it is not 0; NULL where all of it is 0. Heap. */
+char *fci_counts_line(const fci_counts *counts, int line);
+int fci_counts_lines(void);
+/** All lines, through the log. */
 void fci_counts_log(const fci_counts *counts);
 /** Pictures that could not be used although nobody asked to leave them out. */
 int64_t fci_counts_bad(const fci_counts *counts);

@@ -190,7 +190,8 @@ static int boxes_shown(const fc_store *s, int64_t image)
     return count < FCI_CARD_BOXES ? (int)count : FCI_CARD_BOXES;
 }
 
-/* A number sits on its box's left top corner, or on the next free one along the top edge. */
+/* A number sits in its box's left top corner, above a box that it would hide (below where there is
+ * no room), and to the right of a number that is there already. */
 static void place_tags(cairo_t *cr, const float *boxes, int count, double x, double y, double sx,
                        double sy)
 {
@@ -198,6 +199,9 @@ static void place_tags(cairo_t *cr, const float *boxes, int count, double x, dou
     for (int i = 0; i < count; i++) {
         const float *b = boxes + 4 * i;
         double at = x + (double)b[0] * sx - 1, top = y + (double)b[1] * sy - 1;
+        if ((double)(b[2] - b[0]) * sx < 2 * LINE && (double)(b[3] - b[1]) * sy < 2 * LINE) {
+            top = top - LINE >= y ? top - LINE : y + (double)b[3] * sy + 1;
+        }
         for (int k = 0; k < i; k++) {
             if (fabs(taken[k][0] - at) < LINE && fabs(taken[k][1] - top) < LINE) {
                 at = taken[k][0] + LINE + 1;
@@ -338,7 +342,8 @@ fc_status fci_card(cairo_t *cr, fc_store *s, int64_t image, double x, double y, 
         s->region_of == NULL ? 0 : (int64_t)(s->region_of[image + 1] - s->region_of[image]);
     if (all > shown) {
         char more[64];
-        snprintf(more, sizeof more, "and %s more regions", fci_text_count(all - shown));
+        snprintf(more, sizeof more, "and %s more region%s", fci_text_count(all - shown),
+                 all - shown > 1 ? "s" : "");
         cairo_set_source_rgb(cr, 0.4, 0.4, 0.4);
         set_font(cr, false);
         write_text(&p, more, x, FCI_CARD_WIDTH, 1);

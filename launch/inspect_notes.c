@@ -1,5 +1,6 @@
 /* Attributes of a store that are not part of its format. */
 #include "core/memory.h"
+#include "data/prepare_counts.h"
 #include "launch/inspect.h"
 #include "launch/inspect_store.h"
 
@@ -38,66 +39,59 @@ static void append(char **text, const char *separator, const char *more)
     *text = longer;
 }
 
-/* "12345" as "12,345"; other values as they are. */
-static const char *readable(const char *value)
-{
-    char *end;
-    long long whole = strtoll(value, &end, 10);
-    return *end == '\0' && end != value ? fci_text_count(whole) : value;
-}
-
-/* The name up to its first underline: what was counted. */
-static size_t subject(const char *name)
-{
-    size_t length = strncmp(name, "region_captions_", 16) == 0 ? 15 : strcspn(name, "_");
-    return length;
-}
-
-/* Counts by subject: "pictures_missing" 3, "pictures_written" 80 -> "pictures: missing 3, written
- * 80". What is 0 did not happen. */
+/* What prepare counted, in its own words; counts that it does not know come last. */
 static void print_counts(const fc_store_note *notes, int count)
 {
-    const char *label = "prepared";
-    for (int i = 0; i < count;) {
-        size_t length = subject(notes[i].name);
-        char *text = fc_strdup(""), *title = fc_format("%.*s: ", (int)length, notes[i].name);
-        int j = i;
-        for (; j < count && subject(notes[j].name) == length &&
-               strncmp(notes[j].name, notes[i].name, length) == 0;
-             j++) {
-            if (strcmp(notes[j].value, "0") != 0) {
-                const char *what = notes[j].name + length;
-                char *item =
-                    fc_format("%s %s", *what == '_' ? what + 1 : what, readable(notes[j].value));
-                append(&text, ", ", item);
-                fc_free(&item);
-            }
+    fci_counts counts = {{0}};
+    char *others = fc_strdup("");
+    for (int i = 0; i < count; i++) {
+        int k = 0;
+        while (k < FCI_COUNTS && strcmp(fci_count_word((fci_count_name)k), notes[i].name) != 0) {
+            k++;
         }
-        if (text[0] != '\0') {
-            append(&title, "", text);
-            for (char *at = title; *at != '\0'; at++) {
-                *at = *at == '_' ? ' ' : *at;
-            }
-            fci_inspect_line(label, title);
+        if (k < FCI_COUNTS) {
+            counts.of[k] = strtoll(notes[i].value, NULL, 10);
+        } else {
+            char *other = fc_format("%s %s", notes[i].name, notes[i].value);
+            append(&others, ", ", other);
+            fc_free(&other);
+        }
+    }
+    const char *label = "prepared";
+    for (int line = 0; count > 0 && line <= fci_counts_lines(); line++) {
+        bool last = line == fci_counts_lines();
+        char *text = last ? fc_strdup(others) : fci_counts_line(&counts, line);
+        if (text != NULL && text[0] != '\0') {
+            fci_inspect_line(label, text);
             label = "";
         }
         fc_free(&text);
-        fc_free(&title);
-        i = j;
     }
+    fc_free(&others);
 }
 
 static bool of_format(const char *name)
 {
     static const char *const known[] = {"format",    "version",   "context_length", "vocab_size",
                                         "tokenizer", "crop_size", "crop_scale",     "created",
-                                        "source",    "complete"};
+                                        "source",    "complete",  "recipe"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(name, known[i]) == 0) {
             return true;
         }
     }
     return false;
+}
+
+/* The recipe as it was given, line by line. */
+static void print_recipe(const char *recipe)
+{
+    printf("\nrecipe\n");
+    while (*recipe != '\0') {
+        size_t bytes = strcspn(recipe, "\n");
+        printf("  %.*s\n", (int)bytes, recipe);
+        recipe += bytes + (recipe[bytes] == '\n');
+    }
 }
 
 fc_status fci_inspect_notes(fc_store *s)
@@ -123,6 +117,20 @@ fc_status fci_inspect_notes(fc_store *s)
         fci_inspect_line("attributes", text);
     }
     fc_free(&text);
+    fc_store_notes_free(&notes, count);
+    return FC_OK;
+}
+
+fc_status fci_inspect_recipe(fc_store *s)
+{
+    fc_store_note *notes;
+    int count;
+    FC_TRY(fc_store_notes(s, "/", &notes, &count));
+    for (int i = 0; i < count; i++) {
+        if (strcmp(notes[i].name, "recipe") == 0) {
+            print_recipe(notes[i].value);
+        }
+    }
     fc_store_notes_free(&notes, count);
     return FC_OK;
 }

@@ -84,11 +84,14 @@ static fc_status print_pictures(const fc_store *s)
     }
     int64_t bytes = (int64_t)s->image_offsets[s->images];
     char *across = span_text(&width, ""), *down = span_text(&height, "");
-    char *text = fc_format("%s, %s, %s (%s each); width %s, height %s", fci_text_count(s->images),
-                           fc_codec_name(s->codec), fci_text_bytes(bytes),
-                           fci_text_bytes(bytes / s->images), across, down);
+    char *text =
+        fc_format("%s, %s, %s (%s each)", fci_text_count(s->images), fc_codec_name(s->codec),
+                  fci_text_bytes(bytes), fci_text_bytes(bytes / s->images));
+    char *sizes = fc_format("width %s, height %s", across, down);
     fci_inspect_line("pictures", text);
+    fci_inspect_line("", sizes);
     fc_free(&text);
+    fc_free(&sizes);
     fc_free(&across);
     fc_free(&down);
     return print_hashes(s);
@@ -141,11 +144,14 @@ static void print_region_parts(const fc_store *s, const span *tokens, int64_t sm
     char *captions = fc_format("%s with a caption%s%s", fci_text_count(tokens->count),
                                tokens->count > 0 ? " of " : "", tokens->count > 0 ? ids : "");
     char *scores = least <= most ? fc_format(", scores %.3g to %.3g", least, most) : fc_strdup("");
-    char *text = fc_format("%s with a category, %s%s; %s smaller than %d x %d pixels",
-                           fci_text_count(with_category), captions, scores, fci_text_count(small),
-                           SMALL_SIDE, SMALL_SIDE);
+    char *text =
+        fc_format("%s with a category, %s%s", fci_text_count(with_category), captions, scores);
+    char *sizes =
+        fc_format("%s smaller than %d x %d pixels", fci_text_count(small), SMALL_SIDE, SMALL_SIDE);
     fci_inspect_line("", text);
+    fci_inspect_line("", sizes);
     fc_free(&text);
+    fc_free(&sizes);
     fc_free(&scores);
     fc_free(&captions);
     fc_free(&ids);
@@ -288,7 +294,7 @@ static void print_free_text(const char *label, const char *text)
     }
 }
 
-static fc_status show(fc_store *s)
+static fc_status show(fc_store *s, bool all)
 {
     struct stat info;
     int64_t bytes = stat(s->path, &info) == 0 ? (int64_t)info.st_size : 0;
@@ -306,7 +312,8 @@ static fc_status show(fc_store *s)
     print_free_text("created", s->created);
     FC_TRY(fci_inspect_notes(s));
     print_histograms(s);
-    return fci_inspect_captions(s);
+    FC_TRY(fci_inspect_captions(s));
+    return all ? fci_inspect_recipe(s) : FC_OK;
 }
 
 fc_status fci_inspect_store(const fci_inspect_options *options)
@@ -316,7 +323,7 @@ fc_status fci_inspect_store(const fci_inspect_options *options)
     if (fc_log_rank() == 0) {
         status = fc_store_open(&s, options->path);
         if (status == FC_OK) {
-            status = show(s);
+            status = show(s, options->all);
         }
         fc_store_close(&s);
     }

@@ -221,11 +221,12 @@ static void test_store(void)
     snprintf(path, sizeof path, "%s", fc_check_temp("s.h5"));
     write_store(path, false);
     FC_CHECK_OK(inspect(path, "--check"));
-    SAYS("pictures    4, raw, 2.3 KiB (600 bytes each); width 20, height 10\n");
+    SAYS("pictures    4, raw, 2.3 KiB (600 bytes each)\n            width 20, height 10\n");
     SAYS("hashes of the source files: 3 pictures repeat an earlier one\n");
     SAYS("captions    4, 1 a picture, 4 tokens\n");
     SAYS("regions     6, 0 to 3 a picture (mean 1.5)\n");
-    SAYS("4 with a category, 4 with a caption of 4 tokens; 2 smaller than 8 x 8 pixels\n");
+    SAYS("4 with a category, 4 with a caption of 4 tokens\n            2 smaller than 8 x 8 "
+         "pixels\n");
     SAYS("\n       0 #######  25.0%       0-7 ####     33.3%       0-4 ####### 100.0% ");
     SAYS("\n     3-4 #######  25.0%\n");
     SAYS("categories  2 (1 things, 1 stuff), 1 prompt each\n");
