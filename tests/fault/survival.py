@@ -71,7 +71,7 @@ class Run:
                 return True
         return False
 
-    def end(self, timeout=60):
+    def end(self, timeout=90):
         """Exit status (128 + N for signal N, as a shell says it)."""
         try:
             self.text += self.process.communicate(timeout=timeout)[1]

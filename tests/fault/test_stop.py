@@ -1,5 +1,5 @@
 """Signals that ask to stop, wherever they arrive: the step is finished, the state saved, and the same command goes on.
-fctest: cases=one_rank,all_ranks,launcher,launcher_term,twice timeout=150
+fctest: cases=one_rank,all_ranks,launcher,launcher_term,twice timeout=400
 fctest: cases=before_first_step,evaluation,last_evaluation,checkpoint,data
 """
 import os
