@@ -13,7 +13,7 @@ typedef struct fc_checkpoint_position {
     int64_t step;            /* updates done, skipped ones included */
     int64_t skipped_batches; /* left out by rollbacks: the next batch is number step + skipped */
     int64_t global_batch;    /* images a step */
-    int64_t ranks;           /* that wrote it */
+    int64_t ranks;           /* that the run began with: train.batch_size is meant for so many */
     int64_t seed, images;    /* what the order of pictures follows from, with the batch */
     double epoch;
     double epoch_seconds; /* already spent in the epoch under way */

@@ -24,7 +24,7 @@ static fc_status split(fc_config *config, const fc_checkpoint_position *at, int 
     }
     int64_t new_batch = at->global_batch / ranks;
     int64_t new_accumulate = divided_up(new_batch, divided_up(batch, accumulate));
-    fc_log_info("%d rank%s where the state was written by %" PRId64 ": train.batch_size %" PRId64
+    fc_log_info("%d rank%s where the run began with %" PRId64 ": train.batch_size %" PRId64
                 " -> %" PRId64 ", train.accumulate %" PRId64 " -> %" PRId64
                 ", so that a step still takes %" PRId64 " images",
                 ranks, ranks == 1 ? "" : "s", at->ranks, batch, new_batch, accumulate,

@@ -196,7 +196,6 @@ static fc_status end_of_epoch(run *r)
 static void know_run(run *r)
 {
     r->at.global_batch = r->x->global_batch;
-    r->at.ranks = fc_comm_size(r->x->comm);
     r->at.seed = r->config->seed;
     r->at.images = fc_sampler_size(r->x->sampler);
 }
@@ -214,6 +213,7 @@ static fc_status start(run *r)
     char *path;
     FC_TRY(fc_resume_path(r->config, r->folder, r->x->comm, &path));
     if (path == NULL) {
+        r->at.ranks = fc_comm_size(r->x->comm); /* a state's stays what it was */
         FC_TRY(fc_checkpoint_set_aside(r->folder, -1, r->x->comm));
         return open_results(r, NULL);
     }

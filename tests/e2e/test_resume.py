@@ -248,7 +248,7 @@ def test_ranks(r):
 
 def test_split(r):
     """The same command on other ranks: the step keeps its images, and a micro-batch grows no larger."""
-    exact = ["precision=fp64", "data.shuffle=true", "train.checkpoint.every_steps=6", "train.checkpoint.keep=9"]
+    exact = ["precision=fp64", "data.shuffle=true", "train.checkpoint.every_steps=2", "train.checkpoint.keep=9"]
     path, whole = r.new(batch_size=4, accumulate=2)
     status, _, err = run_program([path] + exact, 2)
     checks.that(status == 0, "on 2 ranks: %d: %s" % (status, err[-2000:]))
@@ -259,7 +259,7 @@ def test_split(r):
         label = "the same command on %d ranks" % max(ranks, 1)
         checks.that(status == 0, "%s: %d: %s" % (label, status, err[-2000:]))
         said = [line for line in err.splitlines() if "train.batch_size 4 -> %d, train.accumulate 2 -> %d" % (batch, accumulate) in line]
-        checks.that(len(said) == 1 and "8 images" in said[0] and "written by 2" in said[0], label + " says so in one line: " + err)
+        checks.that(len(said) == 1 and "8 images" in said[0] and "began with 2" in said[0], label + " says so in one line: " + err)
         with h5py.File(os.path.join(output, "results.h5"), "r") as f:
             config = str(f.attrs["config"])
         checks.that("batch_size: %d\n" % batch in config and "accumulate: %d\n" % accumulate in config, label + ": config " + config)
@@ -267,6 +267,14 @@ def test_split(r):
         for name in b:
             same = len(a[name]) == len(b[name]) and np.allclose(a[name], b[name], 1e-9, 1e-12)
             checks.that(same, "%s: %s is %s, want %s" % (label, name, a[name], b[name]))
+    # Stopped there once more: still the same command.
+    path, again = r.new(batch_size=4, accumulate=2)
+    copy_stopped_at(output, 8, again)
+    status, _, err = run_program([path] + exact, 4)
+    checks.that(status == 0, "a second time on other ranks: %d: %s" % (status, err[-2000:]))
+    a, b = rows(os.path.join(again, "results.h5")), rows(os.path.join(output, "results.h5"))
+    checks.that(np.allclose(a["loss"], b["loss"], 1e-12, 0) and len(a["loss"]) == len(b["loss"]),
+                "a second time on other ranks: losses %s, want %s" % (a["loss"], b["loss"]))
 
 
 def test_failure(r):
