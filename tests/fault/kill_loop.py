@@ -4,7 +4,7 @@
     tests/fault/kill_loop.py [N] [SEED]
 
 A tiny model trains on 1 and on 2 ranks, saving a state every few steps and evaluating every epoch. N times (100 unless said
-otherwise) a fresh run is started and SIGKILL sent after a random time: to one rank, to all of them, or to mpirun. Each run is
+otherwise) a fresh run is started and SIGKILL sent a random time after a random step: to one rank, to all of them, or to mpirun. Each run is
 then started again, and killed again now and then, until it has ended by itself. Its losses, evaluations and weights must be,
 bit for bit, those of a run that was left alone, and every epoch must have its time once. FINECLIP_BIN is the program.
 """
@@ -67,7 +67,7 @@ class Loop:
         self.folder, self.random, self.checks = folder, random.Random(seed), checks
         self.store = os.path.join(folder, "ragged.h5")
         write_store(self.store)
-        self.whole, self.seconds = {}, {}
+        self.whole = {}
         self.kills, self.steps = collections.Counter(), collections.Counter()
 
     def write(self, name, ranks):
@@ -81,27 +81,32 @@ class Loop:
         command = [MPIEXEC, "-np", str(ranks)] if ranks > 1 else []
         command += [BIN, output + ".yaml", "eval.retrieval=" + self.store, "eval.box_classification=" + self.store] + SETTINGS
         env = {**os.environ, "OMPI_MCA_mpi_yield_when_idle": "1"}  # a rank that waits is not to keep a busy machine busier
-        return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                stdin=subprocess.DEVNULL)
+        with open(output + ".err", "w") as err:
+            return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=err, stdin=subprocess.DEVNULL)
 
     def finish(self, process, output):
         """Exit status and what it said."""
-        _, err = process.communicate(timeout=600)
+        process.wait(timeout=600)
         self.checks.that(await_end(output + ".yaml"), "%s: processes are left over" % output)
-        return process.returncode, err
+        return process.returncode, self.said(output)
+
+    def said(self, output):
+        with open(output + ".err") as err:
+            return err.read()
 
     def undisturbed(self, ranks):
         output = self.write("whole%d" % ranks, ranks)
-        begun = time.monotonic()
         status, err = self.finish(self.start(output, ranks), output)
-        self.seconds[ranks] = time.monotonic() - begun
         if not self.checks.equal("undisturbed, np %d: %s" % (ranks, err[-2000:]), status, 0):
             raise SystemExit(self.checks.end())
         self.whole[ranks] = output
 
     def kill(self, process, output, ranks):
-        """Returns whether it came before the run's end."""
-        time.sleep(self.random.uniform(0, self.seconds[ranks]))
+        """Returns whether it came before the run's end. The moment: some time after a step's line, or after the start."""
+        line, begun = "train %d/" % self.random.randint(0, STEPS), time.monotonic()
+        while not line.startswith("train 0/") and line not in self.said(output) and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(self.random.uniform(0, 0.5 * min(1.0, time.monotonic() - begun)))
         launcher, pids = pids_of(output + ".yaml")
         whom = self.random.choice(["a rank", "all ranks", "mpirun"] if ranks > 1 else ["a rank"])
         if whom == "mpirun":
