@@ -407,6 +407,7 @@ static fc_status interrupted(run *r)
         FC_TRY(save_state(r));
     }
     FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_results_finish(r->results, "interrupted") : FC_OK));
+    fc_signals_leave();
     bool automatic = strcmp(r->config->train.resume, "auto") == 0;
     return FC_FAIL(FC_INTERRUPTED, "%s after step %" PRId64 " of %" PRId64 "; saved, %s from there",
                    fc_signals_name(fc_signals_pending()), r->at.step, r->x->total_steps,

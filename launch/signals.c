@@ -99,6 +99,13 @@ const char *fc_signals_name(int signal_number)
                                       : "a signal";
 }
 
+void fc_signals_leave(void)
+{
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
+}
+
 void fc_signals_clear(void)
 {
     pending = 0;

@@ -14,6 +14,9 @@ int fc_signals_pending(void);
 void fc_signals_ask(int signal_number);
 /** "SIGTERM" and so on; static. */
 const char *fc_signals_name(int signal_number);
+/** All is saved and the process leaves: further signals are ignored (a launcher sends SIGTERM to
+ * the ranks that are still leaving once the first has left with 75). */
+void fc_signals_leave(void);
 /** Forget what arrived (tests, or a sweep's next run). */
 void fc_signals_clear(void);
 
