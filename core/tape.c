@@ -406,7 +406,7 @@ void fc_tape_seed(fc_tape *tape, fc_tensor *t, const void *grad)
 {
     bool accumulate;
     void *to = fci_grad(tape, t, &accumulate);
-    if (to == NULL) {
+    if (to == NULL || fc_tensor_count(t) == 0) { /* a rank without regions: grad may be NULL */
         return;
     }
     if (accumulate) {
