@@ -123,7 +123,7 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
     cpu_side(scratch);
     fc_arena_reset(scratch);
     for (auto &a : arrays) {
-        if (a->output) {
+        if (a->output && a->bytes > 0) {
             a->device_before.assign(a->device.get(), a->device.get() + a->bytes);
         }
     }
@@ -133,7 +133,7 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
     int index = 0;
     for (auto &a : arrays) {
         index++;
-        if (!a->output) {
+        if (!a->output || a->bytes == 0) {
             continue;
         }
         double difference = 0, size = 0;
@@ -155,7 +155,7 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
     emulate_order(EMULATE_FALLING);
     device_side(scratch);
     for (auto &a : arrays) {
-        if (a->output) {
+        if (a->output && a->bytes > 0) {
             fc_check_true(std::memcmp(a->device.get(), a->device_before.data(), a->bytes) == 0,
                           __FILE__, __LINE__, "%s: %s: another order of threads gives other bits",
                           name.c_str(), what);
