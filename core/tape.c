@@ -411,7 +411,7 @@ void fc_tape_seed(fc_tape *tape, fc_tensor *t, const void *grad)
     }
     if (accumulate) {
         add_into(tape->dtype, to, grad, fc_tensor_count(t));
-    } else {
+    } else if (tensor_bytes(t) > 0) { /* else there may be no memory on either side */
         memcpy(to, grad, tensor_bytes(t));
     }
 }

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <stdatomic.h>
+
 static struct {
-    int run, failed;
+    atomic_int run, failed; /* checks may be in any thread */
     char temp[64];
 } state;
 

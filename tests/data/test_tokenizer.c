@@ -1,5 +1,4 @@
 /* Token ids of CLIP's own tokenizer, Python's unescape, and damaged vocabularies. */
-#include "core/clock.h"
 #include "core/memory.h"
 #include "data/file.h"
 #include "data/text_clean.h"
@@ -8,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void expand_escapes(char *s)
 {
@@ -134,11 +134,11 @@ static void bad_vocabularies(void)
     check_vocabulary("header\n\xe6\x97\xa5 g\n", ":2: not two tokens");
 }
 
-/* Merging takes time by the square of a word's length: a megabyte of letters must not take minutes.
+/* Merging takes time by the square of a word's length: megabytes of letters must not take minutes.
  */
 static void endless_word(const fc_tokenizer *t)
 {
-    enum { LETTERS = 1 << 20, ROOM = 77 };
+    enum { LETTERS = 1 << 22, ROOM = 77 };
     char *text = fc_alloc(LETTERS + 1, 1);
     uint32_t random = 1;
     for (int i = 0; i < LETTERS; i++) {
@@ -147,10 +147,10 @@ static void endless_word(const fc_tokenizer *t)
     }
     int32_t ids[ROOM];
     bool cut = false;
-    double start = fc_clock_seconds();
+    clock_t start = clock(); /* of the processor: the machine may be busy */
     FC_CHECK_INT(fc_tokenize(t, text, ROOM, ids, &cut), ROOM);
     FC_CHECK(cut);
-    FC_CHECK(fc_clock_seconds() - start < 20);
+    FC_CHECK((double)(clock() - start) / CLOCKS_PER_SEC < 30);
     fc_free(&text);
 }
 
