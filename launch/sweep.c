@@ -15,6 +15,7 @@
 #include "launch/signals.h"
 #include "launch/table.h"
 #include "launch/verbs.h"
+#include "launch/watchdog.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -153,12 +154,14 @@ static fc_status settle(const sweep *s, fc_status status)
 static fc_status train(const sweep *s, const fc_config *config)
 {
     fc_experiment x;
+    FC_TRY(fc_watchdog_start(s->comm, config->run.step_timeout));
     fc_status status = fc_experiment_open(&x, config, s->comm, FC_FOR_TRAIN | FC_FOR_EVAL);
     if (status == FC_OK) {
         x.quiet = true;
         status = settle(s, fc_run_train(&x));
     }
     fc_experiment_close(&x);
+    fc_watchdog_stop();
     fc_fatal_set_run_dir(NULL);
     return status;
 }
