@@ -18,7 +18,7 @@ HUNG = "nothing gets on for"
 SILENT = "no sign of life for"
 
 
-def hang(done, fault, says, ranks=(0, 2, 4), lines=(), step=STEP, **options):
+def hang(done, fault, says, ranks=(0, 2, 4), step=STEP, **options):
     def case(s):
         if "extra" in options:
             options["extra"] = WATCHED + (options["extra"] % s.store,)
