@@ -91,11 +91,6 @@ static double still(int r, double now)
     return now - dog.ranks[r].beat;
 }
 
-static double limit(int r)
-{
-    return dog.ranks[r].last.now[0] != '\0' ? dog.timeout : fmax(dog.timeout, UNNAMED_SECONDS);
-}
-
 /* What others say of a rank comes through rank 0 and tells nothing of its own reports. */
 static bool is_second_hand(int r)
 {
@@ -106,6 +101,14 @@ static bool is_second_hand(int r)
 static bool is_silent(int r, double now)
 {
     return r != dog.rank && !is_second_hand(r) && now - dog.ranks[r].heard > 5 * dog.period + 0.5;
+}
+
+/* A rank's watchdog reports whatever its other threads do: only of one that reports can it be said
+ * that it has no operation to name yet. */
+static double limit(int r, double now)
+{
+    bool unnamed = dog.ranks[r].last.now[0] == '\0' && !is_silent(r, now);
+    return unnamed ? fmax(dog.timeout, UNNAMED_SECONDS) : dog.timeout;
 }
 
 /* ---- Saying so ---- */
@@ -201,10 +204,10 @@ static void give_up_hung(int r, double now)
 static bool hangs(int r, double now)
 {
     const seen *s = &dog.ranks[r];
-    if (s->done || still(r, now) <= limit(r)) {
+    if (s->done || still(r, now) <= limit(r, now)) {
         return false;
     }
-    return !s->last.waiting || now - s->heard > limit(r);
+    return !s->last.waiting || now - s->heard > limit(r, now);
 }
 
 static void judge_all(double now)
@@ -215,7 +218,7 @@ static void judge_all(double now)
         if (dog.ranks[r].done || (r > 0 && dog.ranks[r].last.kind == 0)) {
             continue; /* or never connected */
         }
-        all = all && still(r, now) > limit(r);
+        all = all && still(r, now) > limit(r, now);
         first = first < 0 ? r : first;
         silent = silent < 0 && is_silent(r, now) ? r : silent;
         if (hangs(r, now)) {
@@ -235,7 +238,7 @@ static void judge(double now)
         return;
     }
     bool alone = dog.link == NULL;
-    if (still(dog.rank, now) > limit(dog.rank) + (alone ? 0 : 5) &&
+    if (still(dog.rank, now) > limit(dog.rank, now) + (alone ? 0 : 5) &&
         (alone || !dog.ranks[dog.rank].last.waiting)) {
         give_up_hung(dog.rank, now);
     }
