@@ -170,8 +170,15 @@ static void list_ranks(double now, char *text, size_t bytes)
     }
 }
 
+/* Rank 0 sits beside the launcher: when the link between them is down, what it says is seen and what
+ * others say may not be. They give it that long to say it first. */
+#define FIRST_WORD_SECONDS 2
+
 static void give_up(int r, const char *what)
 {
+    if (dog.rank != 0 && r == 0) {
+        sleep(FIRST_WORD_SECONDS);
+    }
     char details[3500] = "", place[FCI_PLACE_BYTES + 1];
     if (dog.size > 1 && dog.link != NULL) {
         list_ranks(fc_clock_seconds(), details, sizeof details);

@@ -86,6 +86,7 @@ def twice(s):
         path = s.experiment()
         run = Run(s.arguments(path, n), n, "%d:3:hang" % max(n - 1, 0))
         s.that(run.await_line("train 2/"), "np %d: runs" % n)
+        time.sleep(1 + load())  # the third step has begun
         pids = processes(path)
         for pid in pids:
             os.kill(pid, signal.SIGTERM)
