@@ -170,8 +170,8 @@ static void list_ranks(double now, char *text, size_t bytes)
     }
 }
 
-/* Rank 0 sits beside the launcher: when the link between them is down, what it says is seen and what
- * others say may not be. They give it that long to say it first. */
+/* Rank 0 sits beside the launcher: when the link between them is down, what it says is seen and
+ * what others say may not be. They give it that long to say it first. */
 #define FIRST_WORD_SECONDS 2
 
 static void give_up(int r, const char *what)
