@@ -26,6 +26,22 @@ channels normalisation()
     return n;
 }
 
+struct pixel {
+    int64_t picture, line, at;
+    int channel;
+};
+
+/* Where value i of the patches (pictures * grid^2, 3 * patch^2) lies in its picture. */
+__device__ __forceinline__ pixel pixel_of(int64_t i, int size, int patch)
+{
+    const int area = patch * patch, grid = size / patch;
+    const int64_t row = i / (3 * area);
+    const int column = (int)(i % (3 * area)), inside = column % area;
+    const int cell = (int)(row % (grid * grid));
+    return {row / (grid * grid), cell / grid * patch + inside / patch,
+            cell % grid * patch + inside % patch, column / area};
+}
+
 /* A thread a value of y (pictures * grid^2, 3 * patch^2), columns ordered channel, y, x. Neighbours
  * read neighbouring pixels of one line, so that the three passes over a line hit the cache. */
 template <typename T>
@@ -36,15 +52,9 @@ __global__ void patchify(const uint8_t *__restrict__ rgb_NSS3, T *__restrict__ y
     if (i >= count) {
         return;
     }
-    const int area = patch * patch, grid = size / patch;
-    const int64_t row = i / (3 * area);
-    const int column = (int)(i % (3 * area)), c = column / area, inside = column % area;
-    const int64_t picture = row / (grid * grid);
-    const int cell = (int)(row % (grid * grid));
-    const int64_t line = cell / grid * patch + inside / patch,
-                  at = cell % grid * patch + inside % patch;
-    const uint8_t level = rgb_NSS3[((picture * size + line) * size + at) * 3 + c];
-    y[i] = from_float<T>((float)level * norm.scale[c] + norm.shift[c]);
+    const pixel p = pixel_of(i, size, patch);
+    const uint8_t level = rgb_NSS3[((p.picture * size + p.line) * size + p.at) * 3 + p.channel];
+    y[i] = from_float<T>((float)level * norm.scale[p.channel] + norm.shift[p.channel]);
 }
 
 template <typename T>
@@ -55,14 +65,8 @@ __global__ void patchify_planes(const T *__restrict__ planes_N3SS, T *__restrict
     if (i >= count) {
         return;
     }
-    const int area = patch * patch, grid = size / patch;
-    const int64_t row = i / (3 * area);
-    const int column = (int)(i % (3 * area)), c = column / area, inside = column % area;
-    const int64_t picture = row / (grid * grid);
-    const int cell = (int)(row % (grid * grid));
-    const int64_t line = cell / grid * patch + inside / patch,
-                  at = cell % grid * patch + inside % patch;
-    y[i] = planes_N3SS[((picture * 3 + c) * size + line) * size + at];
+    const pixel p = pixel_of(i, size, patch);
+    y[i] = planes_N3SS[((p.picture * 3 + p.channel) * size + p.line) * size + p.at];
 }
 
 template <typename T, int N>
