@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define STATE_PREFIX "state_"
+#define MODEL_PREFIX "epoch_"
 #define SUFFIX ".safetensors"
 
 fc_status fc_checkpoint_save_model(const char *folder, const fc_clip *model, int64_t epoch,
@@ -20,7 +21,7 @@ fc_status fc_checkpoint_save_model(const char *folder, const fc_clip *model, int
 {
     fc_status status = FC_OK;
     if (fc_comm_rank(comm) == 0) {
-        char *path = fc_format("%s/epoch_%lld" SUFFIX, folder, (long long)epoch);
+        char *path = fc_format("%s/" MODEL_PREFIX "%lld" SUFFIX, folder, (long long)epoch);
         char number[32];
         snprintf(number, sizeof number, "%lld", (long long)epoch);
         const char *metadata[] = {"format", "pt", "producer", "fineclip", "epoch", number, NULL};
@@ -183,6 +184,44 @@ fc_status fc_checkpoint_newest(const char *folder, fc_comm *comm, char **path)
     FC_TRY(fc_comm_broadcast(comm, chosen, sizeof chosen, FC_COMM_U8, 0));
     *path = chosen[0] != '\0' ? fc_strdup(chosen) : NULL;
     return FC_OK;
+}
+
+/* Number N of the newest epoch_N.safetensors; -1: there is none, or no such folder. */
+static long long newest_epoch(const char *folder)
+{
+    DIR *dir = opendir(folder);
+    long long newest = -1;
+    for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL;
+         entry = readdir(dir)) {
+        char *end = entry->d_name;
+        if (strncmp(end, MODEL_PREFIX, strlen(MODEL_PREFIX)) == 0) {
+            long long epoch = strtoll(end + strlen(MODEL_PREFIX), &end, 10);
+            newest = strcmp(end, SUFFIX) == 0 && epoch > newest ? epoch : newest;
+        }
+    }
+    if (dir != NULL) {
+        closedir(dir);
+    }
+    return newest;
+}
+
+fc_status fc_checkpoint_newest_model(const char *where, char **path)
+{
+    static const char *const below[] = {"", "/checkpoints"};
+    *path = NULL;
+    for (size_t i = 0; i < sizeof below / sizeof *below && *path == NULL; i++) {
+        char *folder = fc_format("%s%s", where, below[i]);
+        long long epoch = newest_epoch(folder);
+        if (epoch >= 0) {
+            *path = fc_format("%s/" MODEL_PREFIX "%lld" SUFFIX, folder, epoch);
+        }
+        fc_free(&folder);
+    }
+    return *path != NULL ? FC_OK
+                         : FC_FAIL(FC_NOINPUT,
+                                   "%s is a folder without " MODEL_PREFIX "N" SUFFIX
+                                   ": want a file, or the output folder of a run that trained",
+                                   where);
 }
 
 /* The position of the newest state whose header can be read: all states of a run agree on what

@@ -51,6 +51,10 @@ FC_NODISCARD fc_status fc_checkpoint_set_aside(const char *folder, int64_t step,
 FC_NODISCARD fc_status fc_checkpoint_load_state(const char *path, fc_clip *model, fc_adamw *adamw,
                                                 fc_checkpoint_position *position);
 
+/** The newest epoch_N.safetensors of a run: `where` is the run's output folder or the checkpoints
+ * folder in it. Heap. FC_NOINPUT: there is none. Local. */
+FC_NODISCARD fc_status fc_checkpoint_newest_model(const char *where, char **path);
+
 /** Parameters alone, out of a state or a weights file, for use as they are: of a run that ensembles
  * with its initial model, the ensemble. model->initial is dropped. *epoch: what the file says, 0
  * where it does not. Errors as above. */

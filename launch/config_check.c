@@ -1,6 +1,7 @@
 /* Settings against each other, and against what is on disk. */
 #include "core/log.h"
 #include "core/memory.h"
+#include "launch/checkpoint.h"
 #include "launch/config_table.h"
 #include "models/clip.h"
 
@@ -150,6 +151,29 @@ static fc_status check_file(const fc_config *c, const char *key, const char *pat
     return FC_OK;
 }
 
+/* A file, or a run's folder that has a model. */
+static fc_status check_init(const fc_config *c)
+{
+    const char *init = c->model.init;
+    struct stat about;
+    if (strcmp(init, "random") == 0) {
+        return FC_OK;
+    }
+    if (stat(init, &about) != 0 || !S_ISDIR(about.st_mode)) {
+        return check_file(c, "model.init", init);
+    }
+    char *path;
+    if (fc_checkpoint_newest_model(init, &path) != FC_OK) {
+        char *why = fc_strdup(fc_error_message());
+        fc_status status = fc_config_error(c, FC_NOINPUT, "model.init", "%s", why);
+        fc_free(&why);
+        return status;
+    }
+    fc_status status = check_file(c, "model.init", path);
+    fc_free(&path);
+    return status;
+}
+
 static fc_status check_source(const fc_config *c, const char *key, const fc_source *source)
 {
     return source->path != NULL ? check_file(c, key, source->path) : FC_OK;
@@ -212,9 +236,7 @@ fc_status fc_config_check(const fc_config *c, unsigned purpose)
         FC_TRY(check_source(c, "eval.retrieval.data", &c->eval.retrieval.data));
         FC_TRY(check_set_files(c));
     }
-    if (strcmp(c->model.init, "random") != 0) {
-        FC_TRY(check_file(c, "model.init", c->model.init));
-    }
+    FC_TRY(check_init(c));
     if (train && strcmp(c->train.resume, "auto") != 0 && strcmp(c->train.resume, "never") != 0 &&
         access(c->train.resume, R_OK) != 0) {
         return fc_config_error(c, FC_NOINPUT, "train.resume", "cannot open %s: %s", c->train.resume,

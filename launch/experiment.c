@@ -3,12 +3,14 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "data/scenes.h"
+#include "launch/checkpoint.h"
 #include "launch/dist.h"
 #include "launch/folder.h"
 #include "launch/leak_guard.h"
 #include "launch/output.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 fc_dtype fc_experiment_dtype(const fc_config *config)
@@ -76,6 +78,26 @@ static bool needs_initial(const fc_config *config)
            ((needs & FC_NEED_CONCEPT) != 0 && text_moves);
 }
 
+fc_status fc_experiment_init_file(const fc_config *config, char **path)
+{
+    struct stat about;
+    const char *init = config->model.init;
+    if (stat(init, &about) == 0 && S_ISDIR(about.st_mode)) {
+        return fc_checkpoint_newest_model(init, path);
+    }
+    *path = fc_strdup(init);
+    return FC_OK;
+}
+
+static fc_status load_initial(const fc_config *config, fc_clip *model)
+{
+    char *path;
+    FC_TRY(fc_experiment_init_file(config, &path));
+    fc_status status = fc_clip_load(model, path);
+    fc_free(&path);
+    return status;
+}
+
 fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip **out)
 {
     FC_TRY(fc_clip_create(out, &config->model.config, config->model.image_size, dtype,
@@ -85,7 +107,7 @@ fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip *
     if (strcmp(config->model.init, "random") == 0) {
         fc_clip_init(*out, (uint64_t)config->seed);
     } else {
-        status = fc_clip_load(*out, config->model.init);
+        status = load_initial(config, *out);
     }
     if (status == FC_OK && needs_initial(config)) {
         status = fc_clip_keep_initial(*out);

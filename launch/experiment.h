@@ -32,6 +32,9 @@ unsigned fc_experiment_freeze(const fc_config *config);
 /** Model with its weights (random or from model.init), and a copy of them in model->initial where
  * the run goes on needing it. All ranks read the file. */
 FC_NODISCARD fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip **out);
+/** The file that model.init means: of a run's folder its newest model, else as it stands ("random",
+ * too). Heap. FC_NOINPUT: the folder has none. */
+FC_NODISCARD fc_status fc_experiment_init_file(const fc_config *config, char **path);
 /** Load the weights to look at: the newest checkpoint in the experiment's output or the one that
  * train.resume names, over those that `model` has from model.init. Collective.
  *  from   the file (or "random"); heap

@@ -22,8 +22,11 @@ fc_status fc_experiment_weights(const fc_config *config, fc_comm *comm, fc_clip 
     if (status == FC_OK && path != NULL) {
         status = fc_dist_agree(fc_checkpoint_load_weights(path, model, epoch));
     }
+    if (status == FC_OK && path == NULL) {
+        status = fc_dist_agree(fc_experiment_init_file(config, &path));
+    }
     if (status == FC_OK) {
-        *from = path != NULL ? path : fc_strdup(config->model.init);
+        *from = path;
     } else {
         fc_free(&path);
     }

@@ -66,16 +66,37 @@ static fc_status look(sweep *s)
 }
 
 /* All that --dry-run of the experiment would find. */
-static fc_status check(const sweep *s, const fc_sweep_run *run, bool deep)
+static fc_status check_config(const sweep *s, fc_config *config, bool deep)
 {
-    FC_TRY(fc_dist_agree(fc_config_check(run->config, FC_FOR_TRAIN | FC_FOR_EVAL)));
+    FC_TRY(fc_dist_agree(fc_config_check(config, FC_FOR_TRAIN | FC_FOR_EVAL)));
     if (!deep) {
         return FC_OK;
     }
-    FC_TRY(fc_resume_fit(run->config, s->comm));
+    FC_TRY(fc_resume_fit(config, s->comm));
     fc_experiment x;
-    fc_status status = fc_experiment_open(&x, run->config, s->comm, FC_FOR_TRAIN | FC_FOR_EVAL);
+    fc_status status = fc_experiment_open(&x, config, s->comm, FC_FOR_TRAIN | FC_FOR_EVAL);
     fc_experiment_close(&x);
+    return status;
+}
+
+/* The model that runs start from may be still to be trained: then all but that is checked. */
+static fc_status check(const sweep *s, int i, bool deep)
+{
+    const fc_sweep_run *run = &s->plan->run[i];
+    if (!s->plan->has_start || i == 0 || s->of[0].state == FC_SWEEP_COMPLETED) {
+        return check_config(s, run->config, deep);
+    }
+    char none[] = "model.init=random";
+    char **override = fc_alloc((size_t)run->overrides + 1, sizeof *override);
+    memcpy(override, run->override, (size_t)run->overrides * sizeof *override);
+    override[run->overrides] = none;
+    fc_config *config;
+    fc_status status = fc_config_load(&config, run->file, run->overrides + 1, override);
+    fc_free(&override);
+    if (status == FC_OK) {
+        status = check_config(s, config, deep);
+    }
+    fc_config_destroy(&config);
     return status;
 }
 
@@ -89,7 +110,7 @@ static fc_status check_all(sweep *s, bool deep)
         if (s->of[i].state == FC_SWEEP_COMPLETED) {
             continue;
         }
-        fc_status status = check(s, &s->plan->run[i], deep);
+        fc_status status = check(s, i, deep);
         if (status == FC_OK) {
             continue;
         }
@@ -213,12 +234,10 @@ static fc_status check_signal(const sweep *s)
 
 /* Runs that failed before come last: what takes the job down must not keep the others from their
  * turn each time the sweep is started. */
-static fc_status run_all(sweep *s)
+static fc_status run_others(sweep *s, int first)
 {
-    FC_TRY(fc_signals_install());
-    s->begun = fc_clock_seconds();
     for (int again = 0; again < 2; again++) {
-        for (int i = 0; i < s->plan->count; i++) {
+        for (int i = first; i < s->plan->count; i++) {
             fc_sweep_state state = s->of[i].state;
             if (state == FC_SWEEP_COMPLETED || (state == FC_SWEEP_FAILED) != (again == 1)) {
                 continue;
@@ -232,6 +251,26 @@ static fc_status run_all(sweep *s)
     return FC_OK;
 }
 
+/* None of the others can begin then. */
+static bool start_failed(const sweep *s)
+{
+    return s->plan->has_start && s->of[0].status != FC_OK;
+}
+
+static fc_status run_all(sweep *s)
+{
+    FC_TRY(fc_signals_install());
+    s->begun = fc_clock_seconds();
+    if (s->plan->has_start && s->of[0].state != FC_SWEEP_COMPLETED) {
+        FC_TRY(run_one(s, 0));
+        if (start_failed(s)) {
+            return FC_OK;
+        }
+        FC_TRY(check_signal(s));
+    }
+    return run_others(s, s->plan->has_start ? 1 : 0);
+}
+
 /* ---- Afterwards ---- */
 
 static fc_status report(const sweep *s)
@@ -239,17 +278,18 @@ static fc_status report(const sweep *s)
     if (fc_comm_rank(s->comm) != 0) {
         return fc_dist_agree(FC_OK);
     }
-    char **paths = fc_alloc((size_t)s->plan->count, sizeof *paths);
-    for (int i = 0; i < s->plan->count; i++) {
-        paths[i] = fc_format("%s/results.h5", s->plan->run[i].config->output);
+    const int first = s->plan->has_start ? 1 : 0, count = s->plan->count - first;
+    char **paths = fc_alloc((size_t)count, sizeof *paths);
+    for (int i = 0; i < count; i++) {
+        paths[i] = fc_format("%s/results.h5", s->plan->run[first + i].config->output);
     }
     fc_report_options options = {.name = s->plan->name,
                                  .output = s->plan->output,
-                                 .count = s->plan->count,
+                                 .count = count,
                                  .paths = (const char *const *)paths,
                                  .missing_ok = true};
     fc_status status = fc_report_write(&options);
-    for (int i = 0; i < s->plan->count; i++) {
+    for (int i = 0; i < count; i++) {
         fc_free(&paths[i]);
     }
     fc_free(&paths);
@@ -271,7 +311,9 @@ static fc_status conclude(const sweep *s)
         }
     }
     fc_status status = FC_OK;
-    if (failed > 0) {
+    if (start_failed(s)) {
+        status = FC_FAIL(first, "no run was begun: the one they start from failed%s", what);
+    } else if (failed > 0) {
         status = FC_FAIL(first, "%d of %d runs failed; the same command tries them again%s", failed,
                          s->plan->count, what);
     } else {
@@ -294,7 +336,9 @@ static fc_status run_here(sweep *s, bool dry_run)
                     s->plan->count);
     }
     FC_TRY(run_all(s));
-    FC_TRY(report(s));
+    if (!start_failed(s)) {
+        FC_TRY(report(s));
+    }
     return conclude(s);
 }
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MOST_AXES = 16, MOST_RUNS = 10000 };
+enum { MOST_AXES = 16, MOST_RUNS = 10000, START = -1 /* in place of a combination */ };
 
 /* One key of the matrix and the values it takes. */
 typedef struct axis {
@@ -22,7 +22,8 @@ typedef struct reader {
     int axis_count;
     int sets; /* key=value out of `set`; heap, each and the list */
     char **set;
-    int overrides; /* of the command line, for every run */
+    const fc_yaml *start; /* start_from; NULL: none */
+    int overrides;        /* of the command line, for every run */
     char **override;
     bool share_scenes;
 } reader;
@@ -175,8 +176,9 @@ static void add_key(fc_sweep_run *run, const char *key, const char *text)
     fc_free(&value);
 }
 
-/* The experiment's own name, then the combination: number `which`, the last key fastest. */
-static fc_status name_run(const reader *r, fc_sweep_run *run, int which)
+/* Keys of `set` and of combination number `which` of the matrix, the last key fastest; what they
+ * add to the run's name. Heap. */
+static char *add_combination(const reader *r, fc_sweep_run *run, int which)
 {
     char *suffix = fc_strdup("");
     for (int i = 0; i < r->sets; i++) {
@@ -199,6 +201,14 @@ static fc_status name_run(const reader *r, fc_sweep_run *run, int which)
         fc_free(&value);
         suffix = longer;
     }
+    return suffix;
+}
+
+/* The experiment's own name, then the combination; the run that the others start from is none of
+ * them. */
+static fc_status name_run(const reader *r, fc_sweep_run *run, int which)
+{
+    char *suffix = which != START ? add_combination(r, run, which) : fc_strdup("");
     for (int i = 0; i < r->overrides; i++) {
         add_override(run, fc_strdup(r->override[i]));
     }
@@ -231,12 +241,18 @@ static fc_status settle_run(const reader *r, fc_sweep_plan *plan, const char *fi
     if (r->share_scenes) {
         add_key(run, "data.scenes", scenes);
     }
+    if (plan->has_start && which != START) {
+        char *start = fc_format("%s/%s", plan->output, plan->run[0].name);
+        add_key(run, "model.init", start);
+        fc_free(&start);
+    }
     fc_free(&folder);
     fc_free(&scenes);
     return fc_config_load(&run->config, run->file, run->overrides, run->override);
 }
 
-static fc_status add_runs(const reader *r, fc_sweep_plan *plan, const fc_yaml *item)
+/* The experiment that an entry of the sweep names, as it can be opened; heap. */
+static fc_status find_experiment(const reader *r, const fc_yaml *item, char **out)
 {
     const char *file = fc_yaml_text(item);
     if (file == NULL) {
@@ -244,14 +260,46 @@ static fc_status add_runs(const reader *r, fc_sweep_plan *plan, const fc_yaml *i
     }
     bool typed = strcmp(fc_yaml_file(item), "command line") == 0;
     const char *slash = typed ? NULL : strrchr(r->path, '/');
-    char *beside = file[0] == '/' || slash == NULL
-                       ? fc_strdup(file)
-                       : fc_format("%.*s/%s", (int)(slash - r->path), r->path, file);
-    int combinations = 1;
-    fc_status status = FC_OK;
-    if (!fc_path_is_file(beside)) {
-        status = fc_yaml_fail(FC_NOINPUT, item, "%s: no such experiment file", beside);
+    *out = file[0] == '/' || slash == NULL
+               ? fc_strdup(file)
+               : fc_format("%.*s/%s", (int)(slash - r->path), r->path, file);
+    if (fc_path_is_file(*out)) {
+        return FC_OK;
     }
+    fc_status status = fc_yaml_fail(FC_NOINPUT, item, "%s: no such experiment file", *out);
+    fc_free(out);
+    return status;
+}
+
+static fc_status add_start(reader *r, fc_sweep_plan *plan)
+{
+    static const char key[] = "model.init", assigned[] = "model.init=";
+    bool set = false;
+    for (int i = 0; i < r->sets + r->overrides; i++) {
+        const char *text = i < r->sets ? r->set[i] : r->override[i - r->sets];
+        set = set || strncmp(text, assigned, sizeof assigned - 1) == 0;
+    }
+    for (int a = 0; a < r->axis_count; a++) {
+        set = set || strcmp(r->axes[a].key, key) == 0;
+    }
+    if (set) {
+        return fc_yaml_error(r->start, "every run starts from this one's model, but model.init is "
+                                       "set as well; keep one of them");
+    }
+    char *file;
+    FC_TRY(find_experiment(r, r->start, &file));
+    plan->has_start = true;
+    fc_status status = settle_run(r, plan, file, START);
+    fc_free(&file);
+    return status;
+}
+
+static fc_status add_runs(const reader *r, fc_sweep_plan *plan, const fc_yaml *item)
+{
+    char *beside;
+    int combinations = 1;
+    FC_TRY(find_experiment(r, item, &beside));
+    fc_status status = FC_OK;
     for (int a = 0; a < r->axis_count && status == FC_OK; a++) {
         combinations *= fc_yaml_size(r->axes[a].values);
         if (combinations > MOST_RUNS) {
@@ -270,7 +318,7 @@ static fc_status add_runs(const reader *r, fc_sweep_plan *plan, const fc_yaml *i
 
 static bool is_of_sweep(const char *assignment)
 {
-    static const char *const keys[] = {"name", "output", "runs", "matrix", "set"};
+    static const char *const keys[] = {"name", "output", "start_from", "runs", "matrix", "set"};
     size_t length = strcspn(assignment, ".=");
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (strlen(keys[i]) == length && strncmp(assignment, keys[i], length) == 0) {
@@ -310,7 +358,8 @@ static fc_status read_text(const reader *r, const char *key, const char *fallbac
 
 static fc_status read_sweep(reader *r, fc_sweep_plan *plan)
 {
-    static const char *const known[] = {"name", "output", "runs", "matrix", "set", NULL};
+    static const char *const known[] = {"name",   "output", "start_from", "runs",
+                                        "matrix", "set",    NULL};
     const char *slash = strrchr(r->path, '/');
     char *stem = fc_strdup(slash != NULL ? slash + 1 : r->path);
     stem[strcspn(stem, ".")] = '\0';
@@ -339,8 +388,12 @@ static fc_status read_sweep(reader *r, fc_sweep_plan *plan)
                        r->path);
     }
     fc_yaml_mark_read(runs);
+    r->start = fc_yaml_get(r->tree, "start_from");
     FC_TRY(fc_yaml_check_unknown(r->tree, known));
     FC_TRY(check_overrides(r));
+    if (r->start != NULL && fc_yaml_type(r->start) != FC_YAML_NULL) {
+        FC_TRY(add_start(r, plan));
+    }
     for (int i = 0; i < fc_yaml_size(runs); i++) {
         FC_TRY(add_runs(r, plan, fc_yaml_item(runs, i)));
     }

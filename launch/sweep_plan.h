@@ -16,6 +16,7 @@ typedef struct fc_sweep_run {
 
 typedef struct fc_sweep_plan {
     char *name, *output; /* the folder that holds the runs' folders and the report */
+    bool has_start;      /* run[0] trains the model that the others start from */
     int count;
     fc_sweep_run *run; /* in order: the first experiment with all combinations, the next one ... */
 } fc_sweep_plan;

@@ -155,15 +155,26 @@ static void add_options(words *w, const char *options)
     }
 }
 
+/* What a job waits for; NULL: nothing. */
+typedef struct dependency {
+    const char *start; /* must have ended well: trains what the job starts from */
+    const char *after; /* must have ended */
+} dependency;
+
 static fc_status submit_run(const fc_sweep_run *run, const fc_sweep_jobs *jobs, const char *script,
-                            const char *after, int number, char **id)
+                            dependency on, int number, char **id)
 {
     words w = {0};
     add(&w, fc_strdup("sbatch"));
     add(&w, fc_strdup("--parsable"));
     add_options(&w, jobs->options);
-    if (after != NULL) {
-        add(&w, fc_format("--dependency=afterany:%s", after));
+    if (on.start != NULL) {
+        bool both = on.after != NULL && on.after != on.start;
+        add(&w, fc_format("--dependency=afterok:%s%s%s", on.start, both ? ",afterany:" : "",
+                          both ? on.after : ""));
+        add(&w, fc_strdup("--kill-on-invalid-dep=yes"));
+    } else if (on.after != NULL) {
+        add(&w, fc_format("--dependency=afterany:%s", on.after));
     }
     add(&w, fc_format("--job-name=%s", run->name));
     add(&w, fc_strdup(script));
@@ -241,8 +252,10 @@ fc_status fc_sweep_submit(const fc_sweep_plan *plan, const fc_sweep_state *state
             fc_log_info("%s is completed already", plan->run[i].name);
             continue;
         }
-        const char *after = submitted >= jobs->at_once ? ids[submitted - jobs->at_once] : NULL;
-        status = submit_run(&plan->run[i], jobs, script, after, submitted, &ids[submitted]);
+        dependency on = {
+            .start = i > 0 && plan->has_start && states[0] != FC_SWEEP_COMPLETED ? ids[0] : NULL,
+            .after = submitted >= jobs->at_once ? ids[submitted - jobs->at_once] : NULL};
+        status = submit_run(&plan->run[i], jobs, script, on, submitted, &ids[submitted]);
         if (status == FC_OK) {
             char *longer = fc_format("%s:%s", all, ids[submitted++]);
             fc_free(&all);

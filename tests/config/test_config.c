@@ -481,6 +481,9 @@ static void test_shipped(void)
     shipped("methods_regionclip", "regionclip");
     shipped("methods_clipself", "clipself");
     shipped("methods_fineclip", all_terms);
+    shipped("quickstart_pretrain", "global_contrastive");
+    shipped("quickstart_regionclip", "regionclip");
+    shipped("quickstart_clipself", "clipself");
     static const char *const sizes[] = {"100k", "500k", "2.5m"};
     static const char *const methods[][2] = {{"clip", "global_contrastive"},
                                              {"regionclip", "regionclip"},

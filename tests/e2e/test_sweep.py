@@ -196,14 +196,65 @@ def test_refusals(s):
     checks.that("none.yaml" in err, "a missing experiment: " + err)
 
 
+def first_loss(output):
+    return rows(os.path.join(output, "results.h5"))["loss"][0]
+
+
+def test_start_from(s):
+    """One run trains what the others start from: they begin with its weights, and it is in no table."""
+    path, output = s.new(experiments=("a", "b", "first"), more="start_from: first.yaml\nset: {train.log_every: 1}\n", log_every=1)
+    text = open(path).read()
+    open(path, "w").write(text.replace(", first.yaml]", "]"))
+    plan, _ = s.run(path, "--dry-run")
+    order = [line.split()[0] for line in plan.split("\n") if "trained" in line]
+    checks.equal("the plan", order, ["first", "a-seed0", "a-seed1", "b-seed0", "b-seed1"])
+    out, err = s.run(path, environment={"FINECLIP_FAULT": "*:2:nan"}, want=DATA)
+    checks.that("no run was begun: the one they start from failed" in err and folders(output) == ["first"], "a failure: " + err)
+    out, err = s.run(path, ranks=2)
+    checks.equal("all completed", {attribute(os.path.join(output, n), "status") for n in folders(output)}, {"completed"})
+    checks.that("first" not in out and "5 runs, all completed" in err, "the table is of the others: " + out)
+    alone = os.path.join(s.folder, "alone_from")
+    batch = ["precision=fp32", "train.batch_size=4", "train.log_every=1", "seed=1", "output=" + alone]
+    start = os.path.join(output, "first")
+    model = max(os.listdir(start + "/checkpoints"), key=lambda n: int(n[6:-12]) if n.startswith("epoch_") else -1)
+    losses = []
+    for init in (start, start + "/checkpoints/" + model, "random"):  # a run's folder is its newest model
+        status, _, err = run_program([os.path.join(os.path.dirname(path), "b.yaml"), "model.init=" + init] + batch, 2)
+        checks.equal("alone", status, 0)
+        losses.append(first_loss(alone))
+        shutil.rmtree(alone)
+    checks.that(losses[0] == losses[1] and losses[0] != losses[2], "three starts: %s" % losses)
+    checks.equal("begins with the model of the first", first_loss(os.path.join(output, "b-seed1")), losses[0])
+    shutil.rmtree(os.path.join(output, "b-seed1"))
+    _, err = s.run(path, ranks=2)
+    checks.that("4 of 5 runs are completed already" in err, "the first is kept: " + err)
+    _, err = s.run(path, "model.init=x.safetensors", want=USAGE)
+    checks.that("start_from" in err and "model.init" in err, "two starts: " + err)
+    _, err = s.run(path, "start_from=gone.yaml", want=NOINPUT)
+    checks.that("gone.yaml" in err, "no such start: " + err)
+
+
+def test_start_from_slurm(s):
+    path, output = s.new(experiments=("a", "first"), more="start_from: first.yaml\n")
+    text = open(path).read()
+    open(path, "w").write(text.replace(", first.yaml]", "]"))
+    out, _ = s.run(path, "--jobs", "slurm", "--dry-run")
+    jobs = [line for line in out.split("\n") if line.startswith("sbatch")]
+    chain = [[w for w in j.split() if w.startswith("--dependency")] for j in jobs]
+    checks.equal("who waits for whom", chain, [[], ["--dependency=afterok:JOB1"], ["--dependency=afterok:JOB1,afterany:JOB2"],
+                                               ["--dependency=afterany:JOB1:JOB2:JOB3"]])
+    checks.that("--job-name=first" in jobs[0] and "model.init=%s/first" % output in jobs[1] and "--kill-on-invalid-dep=yes" in jobs[1],
+                str(jobs))
+
+
 def test_shipped(s):
     """The ablation on made-up scenes, with few of them."""
     few = ["%s.synthetic.images=16" % k for k in ("data.train", "eval.box_classification.data", "eval.retrieval.data")]
     status, out, err = run_program(["sweep", "experiments/quickstart_ablation.yaml", "output=" + os.path.join(s.folder, "shipped"),
                                     "--dry-run"] + few)
-    names = ["quickstart_row%d-seed%d" % (row, seed) for row in range(1, 7) for seed in range(3)]
+    names = ["quickstart_pretrain"] + ["quickstart_row%d-seed%d" % (row, seed) for row in range(1, 7) for seed in range(3)]
     checks.equal("the plan", (status, [line.split()[0] for line in out.split("\n") if "trained" in line]), (0, names))
-    checks.equal("one copy of the scenes", sum(n.endswith(".h5") for n in os.listdir(os.path.join(s.folder, "shipped", "data"))), 2)
+    checks.equal("one copy of the scenes", sum(n.endswith(".h5") for n in os.listdir(os.path.join(s.folder, "shipped", "data"))), 3)
 
 
 def test_slurm(s):
@@ -255,6 +306,8 @@ def main():
         test_same_as_alone(s)
         test_one_rank_fails(s)
         test_refusals(s)
+        test_start_from(s)
+        test_start_from_slurm(s)
         test_shipped(s)
         test_slurm(s)
     finally:

@@ -68,7 +68,7 @@ def test_experiment(t):
         ("model is gone", store, NOINPUT, ["model.config", "gone"], "model.config=gone"),
         ("model file is gone", store, NOINPUT, ["model.config", "gone.yaml"], "model.config=/nowhere/gone.yaml"),
         ("weights are gone", store, NOINPUT, ["model.init", "gone.safetensors"], "model.init=gone.safetensors"),
-        ("weights are a folder", store, NOINPUT, ["model.init", "folder"], "model.init=" + TINY),
+        ("weights are a folder without", store, NOINPUT, ["model.init", "folder", "epoch_N"], "model.init=" + TINY),
         ("store is gone", "data: {train: gone.h5}\n", NOINPUT, [":3", "data.train", "gone.h5"]),
         ("store is a folder", "data: {train: %s}\n" % TINY, NOINPUT, [":3", "data.train", "folder"]),
         ("store for evaluation is gone", store + "eval: {retrieval: gone.h5}\n", NOINPUT, [":4", "eval.retrieval", "gone.h5"]),
