@@ -44,8 +44,13 @@ void fci_draw_line(cairo_t *c, double x0, double y0, double x1, double y1)
     cairo_stroke(c);
 }
 
+/* Widths without rounding to pixels: a text is as wide on a page as it was measured to be. */
 static void set_font(cairo_t *c, double size)
 {
+    cairo_font_options_t *options = cairo_font_options_create();
+    cairo_font_options_set_hint_metrics(options, CAIRO_HINT_METRICS_OFF);
+    cairo_set_font_options(c, options);
+    cairo_font_options_destroy(options);
     cairo_select_font_face(c, "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
     cairo_set_font_size(c, size);
 }
