@@ -129,6 +129,9 @@ static fc_status decode(png_work *w, fc_picture *out)
 fc_status fci_png_decode(fc_picture *out, const uint8_t *bytes, size_t count)
 {
     png_work w = {.in = bytes, .left = count};
+    int width, height;
+    /* libpng lets chunks it does not know stand before the header, which must be first. */
+    FC_TRY(fci_png_size(bytes, count, &width, &height));
     fc_status status = decode(&w, out);
     png_destroy_read_struct(&w.png, &w.info, NULL);
     fc_free(&w.rows);
