@@ -53,20 +53,24 @@ static bool is_main(const fci_measure *m)
 /* One model under all groups? Then there is one row for what it could do before. */
 static bool same_start(const fci_report *r)
 {
-    char *first = NULL;
+    static const char *const keys[] = {"config", "init", "image_size"}; /* what trains may differ */
     bool same = true;
-    for (int i = 0; i < r->groups && same; i++) {
-        const fc_yaml *model = fc_yaml_get(r->run[r->group[i].run[0]].config, "model");
-        char *text = NULL;
-        same = model != NULL && fc_yaml_emit(model, &text) == FC_OK &&
-               (first == NULL || strcmp(first, text) == 0);
-        if (first == NULL) {
-            first = text;
-        } else {
-            fc_free(&text);
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        char *first = NULL;
+        for (int i = 0; i < r->groups && same; i++) {
+            const fc_yaml *model = fc_yaml_get(r->run[r->group[i].run[0]].config, "model");
+            const fc_yaml *value = model != NULL ? fc_yaml_get(model, keys[k]) : NULL;
+            char *text = NULL;
+            same = value != NULL && fc_yaml_emit(value, &text) == FC_OK &&
+                   (first == NULL || strcmp(first, text) == 0);
+            if (first == NULL) {
+                first = text;
+            } else {
+                fc_free(&text);
+            }
         }
+        fc_free(&first);
     }
-    fc_free(&first);
     return same;
 }
 

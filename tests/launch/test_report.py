@@ -270,6 +270,16 @@ def test_scenes(folder):
                       ("top-1, never seen", "combinations never seen")):
         at = results[0].index(column)
         checks.equal(column, (row_of(results, "before training")[at], row_of(results, "quickstart")[at]), printed[k])
+    # One start: what trains of the model may differ between rows, the model may not.
+    other = os.path.join(folder, "scenes_other")
+    for key, same in (("unlocked_blocks: 4", True), ("init: else.safetensors", False)):
+        shutil.rmtree(other, ignore_errors=True)
+        shutil.copytree(run, other)
+        with h5py.File(os.path.join(other, "results.h5"), "r+") as f:
+            text = f.attrs["config"] if isinstance(f.attrs["config"], str) else f.attrs["config"].decode()
+            f.attrs["config"] = re.sub(r"(?m)^(  )%s:.*$" % key.split(":")[0], r"\g<1>" + key, text.replace("name: quickstart", "name: other"))
+        first = tables(report([run, other])[0])[0][1]
+        checks.equal("a row before training: " + key, first[0] == "before training", same)
 
 
 def test_refusals(folder):
