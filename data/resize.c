@@ -2,28 +2,13 @@
  *
  * Weights are whole multiples of 2^-22, sums are int32, and 8 bits stand between the passes, so
  * that results agree with PIL bit for bit (Pillow up to 12: version 13 does the vertical pass first
- * where that is cheaper, which moves single values by a level). The inner loops multiply 16-bit
- * numbers and add them in pairs, one instruction for sixteen of them: a weight is split into its
- * lower WEIGHT_LOW bits and what is above, which changes nothing, as sums are exact. */
+ * where that is cheaper, which moves single values by a level). Of the rows between the passes only
+ * those that the vertical one still reads are kept, so that they stay in the nearest cache. */
 #include "core/memory.h"
-#include "data/picture.h"
+#include "data/resize_passes.h"
 
 #include <math.h>
 #include <string.h>
-
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
-
-enum { WEIGHT_BITS = 22, WEIGHT_LOW = 11, GROUP = 4, AT_ONCE = 16 };
-
-/* Weights of outputs [first, first + count) along one axis. */
-typedef struct axis {
-    int count, taps;  /* taps: room for one output; the rest is 0 */
-    int *start;       /* (count) first input of each output */
-    int *used;        /* (count) inputs of each output */
-    int32_t *weights; /* (count, taps) in units of 2^-22 */
-} axis;
 
 static double triangle(double x)
 {
@@ -41,269 +26,77 @@ static double cubic(double x)
     return x < 2 ? (((x - 5) * x + 8) * x - 4) * a : 0;
 }
 
-/* in inputs become `out` outputs, of which [first, first + count) are wanted. */
-static fc_status axis_init(axis *ax, int in, int64_t out, int first, int count, fc_filter filter)
+/* Weights of output i, whose inputs begin at `low`; row: room for them. */
+static void weigh_inputs(fci_axis *ax, int i, int low, double centre, double narrow,
+                         fc_filter filter, double *row)
 {
-    double (*const kernel)(double) = filter == FC_BICUBIC ? cubic : triangle;
-    double scale = (double)in / (double)out, widen = fmax(scale, 1);
-    double reach = (filter == FC_BICUBIC ? 2 : 1) * widen, narrow = 1 / widen;
-    *ax = (axis){.count = count, .taps = (int)ceil(reach) * 2 + 1};
-    size_t rows = (size_t)count, taps = (size_t)ax->taps;
-    double *row = NULL;
-    fc_status status;
-    FC_TRY_GOTO(status, fc_try_alloc((void **)&ax->start, rows, sizeof(int), "resize"), done);
-    FC_TRY_GOTO(status, fc_try_alloc((void **)&ax->used, rows, sizeof(int), "resize"), done);
-    FC_TRY_GOTO(status, fc_try_alloc((void **)&ax->weights, rows * taps, sizeof(int32_t), "resize"),
-                done);
-    FC_TRY_GOTO(status, fc_try_alloc((void **)&row, taps, sizeof(double), "resize"), done);
-    for (int i = 0; i < count; i++) {
-        double centre = ((double)first + i + 0.5) * scale, sum = 0;
-        int low = (int)fmax(centre - reach + 0.5, 0);
-        int high = (int)fmin(centre + reach + 0.5, in);
-        ax->start[i] = low;
-        ax->used[i] = high - low;
-        for (int k = 0; k < high - low; k++) {
-            row[k] = kernel((k + low - centre + 0.5) * narrow);
-            sum += row[k];
-        }
-        for (int k = 0; k < high - low; k++) {
-            double w = row[k] / sum * (1 << WEIGHT_BITS);
-            ax->weights[(size_t)i * taps + (size_t)k] = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
-        }
+    int32_t *weights = ax->weights + (size_t)i * (size_t)ax->taps;
+    double sum = 0;
+    for (int k = 0; k < ax->used[i]; k++) {
+        double x = (k + low - centre + 0.5) * narrow;
+        row[k] = filter == FC_BICUBIC ? cubic(x) : triangle(x);
+        sum += row[k];
     }
-done:
-    fc_free(&row);
-    return status;
+    for (int k = 0; k < ax->used[i]; k++) {
+        double w = row[k] / sum * (1 << FCI_WEIGHT_BITS);
+        weights[k] = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
+    }
 }
 
-static void axis_fini(axis *ax)
-{
-    fc_free(&ax->start);
-    fc_free(&ax->used);
-    fc_free(&ax->weights);
-}
-
-static uint8_t clip(int32_t sum)
-{
-    int32_t v = sum >> WEIGHT_BITS;
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-}
-
-/* Weights of one output, GROUP inputs after another, as the horizontal pass takes them: the upper
- * parts of w0 w1 for three channels, then of w2 w3; then the lower parts in the same way. */
-typedef struct spread {
-    int16_t high[2][2 * GROUP], low[2][2 * GROUP];
-} spread;
-
-/* *groups: as many for every output, so that the loop over them is the same for all. */
-static fc_status spread_weights(const axis *ax, spread **out, int *groups)
+static fc_status split_weights(fci_axis *ax, size_t outputs)
 {
     int most = 0;
     for (int i = 0; i < ax->count; i++) {
         most = ax->used[i] > most ? ax->used[i] : most;
     }
-    int n = (most + GROUP - 1) / GROUP;
-    *groups = n;
-    FC_TRY(fc_try_alloc((void **)out, (size_t)ax->count * (size_t)n, sizeof **out, "resize"));
+    ax->pairs = (most + 1) / 2;
+    size_t pairs = (size_t)ax->pairs;
+    FC_TRY(fc_try_alloc((void **)&ax->split, outputs * pairs, sizeof *ax->split, "resize"));
     for (int i = 0; i < ax->count; i++) {
+        const int32_t *w = ax->weights + (size_t)i * (size_t)ax->taps;
+        fci_weight_pair *to = ax->split + (size_t)i * pairs;
         for (int k = 0; k < ax->used[i]; k++) {
-            int32_t w = ax->weights[(size_t)i * (size_t)ax->taps + (size_t)k];
-            spread *to = *out + (size_t)i * (size_t)n + k / GROUP;
-            int half = k % GROUP / 2, place = k % 2;
-            for (int c = 0; c < 3; c++) {
-                to->high[half][2 * c + place] = (int16_t)(w >> WEIGHT_LOW);
-                to->low[half][2 * c + place] = (int16_t)(w & ((1 << WEIGHT_LOW) - 1));
-            }
+            to[k / 2].high[k % 2] = (int16_t)(w[k] >> FCI_WEIGHT_LOW);
+            to[k / 2].low[k % 2] = (int16_t)(w[k] & ((1 << FCI_WEIGHT_LOW) - 1));
         }
     }
     return FC_OK;
 }
 
-static void vertical_few(const uint8_t *rows, size_t stride, const int32_t *w, int used,
-                         size_t values, uint8_t *to)
+/* in inputs become `out` outputs, of which [first, first + count) are wanted. */
+static fc_status axis_init(fci_axis *ax, int in, int64_t out, int first, int count,
+                           fc_filter filter)
 {
-    for (size_t j = 0; j < values; j++) {
-        int32_t sum = 1 << (WEIGHT_BITS - 1);
-        for (int k = 0; k < used; k++) {
-            sum += rows[(size_t)k * stride + j] * w[k];
-        }
-        to[j] = clip(sum);
-    }
-}
-
-#ifdef __AVX2__
-/* Sums of products with upper and lower parts of weights, rounded: eight at once. */
-static __m256i finish_sums(__m256i high, __m256i low)
-{
-    const __m256i half = _mm256_set1_epi32(1 << (WEIGHT_BITS - 1));
-    __m256i sum = _mm256_add_epi32(_mm256_slli_epi32(high, WEIGHT_LOW), low);
-    return _mm256_srai_epi32(_mm256_add_epi32(sum, half), WEIGHT_BITS);
-}
-
-/* Products of one output's inputs: sums of upper and of lower parts put together. In each half of
- * the eight numbers stand three channels of every other pair of inputs. */
-static inline __m256i weigh(const spread *w, int groups, const uint8_t *in)
-{
-    /* of four pixels: r0 r1 g0 g1 b0 b1, and r2 r3 g2 g3 b2 b3, as 16-bit numbers */
-    const __m256i pick =
-        _mm256_setr_epi8(0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1, 6, -1, 9, -1, 7,
-                         -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1);
-    __m256i high = _mm256_setzero_si256(), low = high;
-    for (int g = 0; g < groups; g++) {
-        __m128i four = _mm_loadu_si128((const void *)(in + (size_t)g * 3 * GROUP));
-        __m256i x = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(four), pick);
-        high = _mm256_add_epi32(high,
-                                _mm256_madd_epi16(x, _mm256_loadu_si256((const void *)w[g].high)));
-        low =
-            _mm256_add_epi32(low, _mm256_madd_epi16(x, _mm256_loadu_si256((const void *)w[g].low)));
-    }
-    return _mm256_add_epi32(_mm256_slli_epi32(high, WEIGHT_LOW), low);
-}
-
-static inline void two_rows(const axis *ax, const spread *weights, int groups, const uint8_t *row,
-                            size_t step, uint8_t *out, size_t out_step)
-{
-    const __m256i half = _mm256_set1_epi32(1 << (WEIGHT_BITS - 1));
-    for (int i = 0; i < ax->count; i++) {
-        const uint8_t *in = row + (size_t)ax->start[i] * 3;
-        const spread *w = weights + (size_t)i * (size_t)groups;
-        __m256i a = weigh(w, groups, in), b = weigh(w, groups, in + step);
-        __m256i sum = _mm256_add_epi32(_mm256_permute2x128_si256(a, b, 0x20),
-                                       _mm256_permute2x128_si256(a, b, 0x31));
-        sum = _mm256_srai_epi32(_mm256_add_epi32(sum, half), WEIGHT_BITS);
-        sum = _mm256_packs_epi32(sum, sum);
-        sum = _mm256_packus_epi16(sum, sum);
-        uint32_t pixel[2] = {(uint32_t)_mm256_extract_epi32(sum, 0),
-                             (uint32_t)_mm256_extract_epi32(sum, 4)};
-        uint8_t *to = out + 3 * (size_t)i;
-        /* four bytes, the last of which belongs to the next pixel */
-        memcpy(to, &pixel[0], i + 1 < ax->count ? 4 : 3);
-        memcpy(to + out_step, &pixel[1], i + 1 < ax->count ? 4 : 3);
-    }
-}
-
-/* Two rows at a time, `step` and `out_step` bytes apart, which share the weights. Reads up to
- * 3 GROUP groups + 4 bytes past the inputs it uses, with weight 0. */
-static void horizontal_rows(const axis *ax, const spread *weights, int groups, const uint8_t *row,
-                            size_t step, uint8_t *out, size_t out_step)
-{
-    switch (groups) { /* unrolled for all that is common */
-    case 1:
-        two_rows(ax, weights, 1, row, step, out, out_step);
-        break;
-    case 2:
-        two_rows(ax, weights, 2, row, step, out, out_step);
-        break;
-    default:
-        two_rows(ax, weights, groups, row, step, out, out_step);
-        break;
-    }
-}
-
-/* AT_ONCE neighbouring values. */
-static void vertical_values(const uint8_t *rows, size_t stride, const int32_t *w, int used,
-                            uint8_t *to)
-{
-    __m256i high[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-    __m256i low[2] = {high[0], high[0]};
-    for (int k = 0; k < used; k += 2) {
-        bool pair = k + 1 < used;
-        int32_t a = w[k], b = pair ? w[k + 1] : 0;
-        const int32_t upper =
-            (int32_t)((uint32_t)(b >> WEIGHT_LOW) << 16) | ((a >> WEIGHT_LOW) & 0xffff);
-        const int32_t mask = (1 << WEIGHT_LOW) - 1, lower = (b & mask) << 16 | (a & mask);
-        const uint8_t *at = rows + (size_t)k * stride;
-        __m128i p = _mm_loadu_si128((const void *)at);
-        __m128i q = _mm_loadu_si128((const void *)(pair ? at + stride : at));
-        __m256i x[2] = {_mm256_cvtepu8_epi16(_mm_unpacklo_epi8(p, q)),
-                        _mm256_cvtepu8_epi16(_mm_unpackhi_epi8(p, q))};
-        for (int i = 0; i < 2; i++) {
-            high[i] = _mm256_add_epi32(high[i], _mm256_madd_epi16(x[i], _mm256_set1_epi32(upper)));
-            low[i] = _mm256_add_epi32(low[i], _mm256_madd_epi16(x[i], _mm256_set1_epi32(lower)));
-        }
-    }
-    __m256i words = _mm256_packs_epi32(finish_sums(high[0], low[0]), finish_sums(high[1], low[1]));
-    words = _mm256_permute4x64_epi64(words, 0xd8); /* packing works within halves */
-    _mm_storeu_si128((void *)to, _mm_packus_epi16(_mm256_castsi256_si128(words),
-                                                  _mm256_extracti128_si256(words, 1)));
-}
-#else
-static void horizontal_rows(const axis *ax, const spread *weights, int groups, const uint8_t *row,
-                            size_t step, uint8_t *out, size_t out_step)
-{
-    (void)weights;
-    (void)groups;
-    for (int i = 0; i < 2 * 3 * ax->count; i++) {
-        int c = i % 3, pixel = i / 3 % ax->count, y = i / 3 / ax->count;
-        const int32_t *w = ax->weights + (size_t)pixel * (size_t)ax->taps;
-        const uint8_t *in = row + (size_t)y * step + 3 * (size_t)ax->start[pixel] + (size_t)c;
-        int32_t sum = 1 << (WEIGHT_BITS - 1);
-        for (int k = 0; k < ax->used[pixel]; k++) {
-            sum += in[3 * (size_t)k] * w[k];
-        }
-        out[(size_t)y * out_step + 3 * (size_t)pixel + (size_t)c] = clip(sum);
-    }
-}
-
-static void vertical_values(const uint8_t *rows, size_t stride, const int32_t *w, int used,
-                            uint8_t *to)
-{
-    vertical_few(rows, stride, w, used, AT_ONCE, to);
-}
-#endif
-
-/* Rows [first, first + rows) of `from` -> (rows, ax->count, 3). */
-static fc_status horizontal(const axis *ax, const fc_picture *in, fc_rect from, int first, int rows,
-                            uint8_t *out)
-{
-    spread *weights = NULL;
-    uint8_t *copy = NULL;
-    int groups = 0;
-    size_t row_bytes = (size_t)(from.x1 - from.x0) * 3;
-    size_t total = (size_t)in->width * (size_t)in->height * 3;
+    double scale = (double)in / (double)out, widen = scale > 1 ? scale : 1;
+    double reach = (filter == FC_BICUBIC ? 2 : 1) * widen, narrow = 1 / widen;
+    *ax = (fci_axis){.count = count, .taps = (int)ceil(reach) * 2 + 1};
+    size_t n = (size_t)count, taps = (size_t)ax->taps, outputs = n + FCI_GROUP - 1;
+    double *row = NULL;
     fc_status status;
-    FC_TRY_GOTO(status, spread_weights(ax, &weights, &groups), done);
-    size_t overread = 3 * GROUP * (size_t)groups + 4;
-    FC_TRY_GOTO(status, fc_try_alloc((void **)&copy, row_bytes + overread, 2, "resize"), done);
-    size_t stride = (size_t)in->width * 3, out_row = (size_t)ax->count * 3;
-    for (int y = 0; y < rows; y += 2) {
-        bool pair = y + 1 < rows;
-        size_t at = (size_t)(from.y0 + first + y) * stride + (size_t)from.x0 * 3;
-        const uint8_t *row = in->rgb + at;
-        size_t step = pair ? stride : 0; /* a last row alone is computed twice */
-        /* what is read past a row is harmless within the picture, not past its end */
-        if (at + step + row_bytes + overread > total) {
-            memcpy(copy, row, row_bytes);
-            memcpy(copy + row_bytes + overread, row + step, row_bytes);
-            row = copy;
-            step = row_bytes + overread;
-        }
-        horizontal_rows(ax, weights, groups, row, step, out + (size_t)y * out_row,
-                        pair ? out_row : 0);
+    FC_TRY_GOTO(status, fc_try_alloc((void **)&ax->start, outputs, sizeof(int), "resize"), done);
+    FC_TRY_GOTO(status, fc_try_alloc((void **)&ax->used, n, sizeof(int), "resize"), done);
+    FC_TRY_GOTO(status, fc_try_alloc((void **)&ax->weights, n * taps, sizeof(int32_t), "resize"),
+                done);
+    FC_TRY_GOTO(status, fc_try_alloc((void **)&row, taps, sizeof(double), "resize"), done);
+    for (int i = 0; i < count; i++) {
+        double centre = ((double)first + i + 0.5) * scale;
+        int low = (int)(centre - reach + 0.5), high = (int)(centre + reach + 0.5);
+        ax->start[i] = low > 0 ? low : 0;
+        ax->used[i] = (high < in ? high : in) - ax->start[i];
+        weigh_inputs(ax, i, ax->start[i], centre, narrow, filter, row);
     }
+    FC_TRY_GOTO(status, split_weights(ax, outputs), done);
 done:
-    fc_free(&weights);
-    fc_free(&copy);
+    fc_free(&row);
     return status;
 }
 
-/* (rows, values) at stride -> (ax->count, values). */
-static void vertical(const axis *ax, const uint8_t *in, size_t stride, size_t values, uint8_t *out)
+static void axis_fini(fci_axis *ax)
 {
-    for (int i = 0; i < ax->count; i++) {
-        const uint8_t *rows = in + (size_t)ax->start[i] * stride;
-        const int32_t *w = ax->weights + (size_t)i * (size_t)ax->taps;
-        uint8_t *to = out + (size_t)i * values;
-        if (values < AT_ONCE) {
-            vertical_few(rows, stride, w, ax->used[i], values, to);
-            continue;
-        }
-        for (size_t j = 0; j + AT_ONCE <= values; j += AT_ONCE) {
-            vertical_values(rows + j, stride, w, ax->used[i], to + j);
-        }
-        size_t last = values - AT_ONCE; /* some of them a second time where they do not divide */
-        vertical_values(rows + last, stride, w, ax->used[i], to + last);
-    }
+    fc_free(&ax->start);
+    fc_free(&ax->used);
+    fc_free(&ax->weights);
+    fc_free(&ax->split);
 }
 
 static void copy_rows(const uint8_t *from, size_t stride, size_t row_bytes, int rows, uint8_t *out)
@@ -313,9 +106,98 @@ static void copy_rows(const uint8_t *from, size_t stride, size_t row_bytes, int 
     }
 }
 
-/* `from` resized to (height, width), of which only `window` is computed. */
-static fc_status resize_window(const fc_picture *in, fc_rect from, fc_filter filter, int64_t width,
-                               int64_t height, fc_rect window, uint8_t *out)
+/* Rows of the part that is resized, resized across: a window on them that moves down. */
+typedef struct strip {
+    const fci_passes *passes;
+    const fci_axis *across; /* count 0: the width stays */
+    const uint8_t *in;      /* the part's first row */
+    size_t in_stride, in_bytes;
+    size_t left; /* bytes of the picture from `in` to its end */
+    int height;
+    uint8_t *rows; /* (room, stride), of which rows [first, end) of the part are there */
+    size_t stride;
+    int room, first, end;
+    uint8_t *copies; /* (FCI_BAND, in_bytes + beyond): rows too near the picture's end */
+    size_t beyond;
+} strip;
+
+/* most: rows that are asked for at once. */
+static fc_status strip_init(strip *s, int columns, int first, int most)
+{
+    bool all = s->height - first < 2 * most; /* then the window never moves */
+    s->first = s->end = first;
+    s->room = (all ? s->height - first : 2 * most) + FCI_BAND;
+    s->stride = fci_across_row(columns);
+    s->beyond = fci_across_beyond(s->across);
+    FC_TRY(fc_try_alloc((void **)&s->rows, (size_t)s->room, s->stride, "resize"));
+    FC_TRY(fc_try_alloc((void **)&s->copies, FCI_BAND, s->in_bytes + s->beyond, "resize"));
+    return FC_OK;
+}
+
+static void strip_fini(strip *s)
+{
+    fc_free(&s->rows);
+    fc_free(&s->copies);
+}
+
+/* The next FCI_BAND rows; where fewer are left the last one more than once. */
+static void strip_extend(strip *s)
+{
+    const uint8_t *rows[FCI_BAND];
+    uint8_t *out = s->rows + (size_t)(s->end - s->first) * s->stride;
+    int left = s->height - s->end, count = left < FCI_BAND ? left : FCI_BAND;
+    for (int r = 0; r < FCI_BAND; r++) {
+        size_t at = (size_t)(s->end + (r < count ? r : count - 1)) * s->in_stride;
+        rows[r] = s->in + at;
+        /* what is read past a row is harmless within the picture, not past its end */
+        if (at + s->in_bytes + s->beyond > s->left) {
+            uint8_t *copy = s->copies + (size_t)r * (s->in_bytes + s->beyond);
+            rows[r] = memcpy(copy, s->in + at, s->in_bytes);
+        }
+    }
+    if (s->across->count > 0) {
+        s->passes->across(s->across, rows, out, s->stride);
+    } else { /* the pass would copy: all its weights are 0 or 1 */
+        for (int r = 0; r < FCI_BAND; r++) {
+            memcpy(out + (size_t)r * s->stride, rows[r], s->in_bytes);
+        }
+    }
+    s->end += count;
+}
+
+/* Rows [low, high), stride bytes apart; rows before `low` are not asked for again. */
+static const uint8_t *strip_rows(strip *s, int low, int high)
+{
+    if (high - s->first + FCI_BAND > s->room) {
+        memmove(s->rows, s->rows + (size_t)(low - s->first) * s->stride,
+                (size_t)(s->end - low) * s->stride);
+        s->first = low;
+    }
+    while (s->end < high) {
+        strip_extend(s);
+    }
+    return s->rows + (size_t)(low - s->first) * s->stride;
+}
+
+/* Both passes, row after row; s: what strip_init does not set. */
+static fc_status resize_rows(strip *s, const fci_axis *down, int columns, uint8_t *out)
+{
+    size_t values = 3 * (size_t)columns;
+    fc_status status;
+    FC_TRY_GOTO(status, strip_init(s, columns, down->start[0], 2 * down->pairs), done);
+    for (int i = 0; i < down->count; i++) {
+        int low = down->start[i];
+        const uint8_t *rows = strip_rows(s, low, low + down->used[i]);
+        s->passes->down(down, i, rows, s->stride, values, out + (size_t)i * values);
+    }
+done:
+    strip_fini(s);
+    return status;
+}
+
+fc_status fci_resize_window(const fci_passes *passes, const fc_picture *in, fc_rect from,
+                            fc_filter filter, int64_t width, int64_t height, fc_rect window,
+                            uint8_t *out)
 {
     int from_w = from.x1 - from.x0, from_h = from.y1 - from.y0;
     int columns = window.x1 - window.x0, rows = window.y1 - window.y0;
@@ -324,42 +206,39 @@ static fc_status resize_window(const fc_picture *in, fc_rect from, fc_filter fil
         return FC_FAIL(FC_BUG, "resize of [%d,%d) x [%d,%d) of a %d x %d picture to %d x %d",
                        from.x0, from.x1, from.y0, from.y1, in->width, in->height, columns, rows);
     }
+    bool same_width = width == from_w; /* then only the window's columns are taken */
     size_t row_bytes = (size_t)columns * 3, stride = (size_t)in->width * 3;
-    const uint8_t *middle = in->rgb + (size_t)from.y0 * stride + (size_t)(from.x0 + window.x0) * 3;
-    if (width == from_w && height == from_h) {
-        copy_rows(middle + (size_t)window.y0 * stride, stride, row_bytes, rows, out);
+    size_t at =
+        (size_t)from.y0 * stride + 3 * ((size_t)from.x0 + (same_width ? (size_t)window.x0 : 0));
+    if (same_width && height == from_h) {
+        copy_rows(in->rgb + at + (size_t)window.y0 * stride, stride, row_bytes, rows, out);
         return FC_OK;
     }
-    axis across = {0}, down = {0};
-    uint8_t *between = NULL;
+    fci_axis across = {0}, down = {0};
+    strip s = {.passes = passes,
+               .across = &across,
+               .in = in->rgb + at,
+               .in_stride = stride,
+               .in_bytes = same_width ? row_bytes : 3 * (size_t)from_w,
+               .left = stride * (size_t)in->height - at,
+               .height = from_h};
     fc_status status;
-    FC_TRY_GOTO(status, axis_init(&down, from_h, height, window.y0, rows, filter), done);
-    int first = down.start[0], end = first; /* the rows the vertical pass reads */
-    for (int i = 0; i < rows; i++) {
-        end = down.start[i] + down.used[i] > end ? down.start[i] + down.used[i] : end;
-        down.start[i] -= first;
-    }
-    middle += (size_t)first * stride;
-    if (width != from_w) { /* else the pass would copy: all its weights are 0 or 1 */
-        size_t bytes = (size_t)(end - first) * row_bytes;
-        FC_TRY_GOTO(status, fc_try_room((void **)&between, bytes, 1, "resize"), done);
+    if (!same_width) {
         FC_TRY_GOTO(status, axis_init(&across, from_w, width, window.x0, columns, filter), done);
-        FC_TRY_GOTO(status, horizontal(&across, in, from, first, end - first, between), done);
-        middle = between;
-        stride = row_bytes;
     }
-    vertical(&down, middle, stride, row_bytes, out);
+    FC_TRY_GOTO(status, axis_init(&down, from_h, height, window.y0, rows, filter), done);
+    FC_TRY_GOTO(status, resize_rows(&s, &down, columns, out), done);
 done:
     axis_fini(&across);
     axis_fini(&down);
-    fc_free(&between);
     return status;
 }
 
 fc_status fc_resize(const fc_picture *in, fc_rect from, fc_filter filter, int width, int height,
                     uint8_t *out)
 {
-    FC_TRY(resize_window(in, from, filter, width, height, (fc_rect){0, 0, width, height}, out));
+    FC_TRY(fci_resize_window(&fci_passes_used, in, from, filter, width, height,
+                             (fc_rect){0, 0, width, height}, out));
     return FC_OK;
 }
 
@@ -399,8 +278,8 @@ static fc_status center_crop(const fc_picture *in, int size, uint8_t *out, doubl
         y = (int)nearbyint((double)(height - size) / 2);
     *scale_x = (double)width / in->width / size;
     *scale_y = (double)height / in->height / size;
-    FC_TRY(resize_window(in, (fc_rect){0, 0, in->width, in->height}, FC_BICUBIC, width, height,
-                         (fc_rect){x, y, x + size, y + size}, out));
+    FC_TRY(fci_resize_window(&fci_passes_used, in, (fc_rect){0, 0, in->width, in->height},
+                             FC_BICUBIC, width, height, (fc_rect){x, y, x + size, y + size}, out));
     return FC_OK;
 }
 

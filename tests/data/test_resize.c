@@ -2,7 +2,7 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "core/safetensors.h"
-#include "data/picture.h"
+#include "data/resize_passes.h"
 #include "tests/check.h"
 
 #include <math.h>
@@ -176,6 +176,10 @@ static double kernel_at(fc_filter filter, double x)
     return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
 }
 
+/* The most that magnitudes of an output's weights added up to: sums are int32 while it is below 2.
+ */
+static double most_weight;
+
 /* One output of one axis: `in` values at `step` become `out`. */
 static uint8_t one_value(const uint8_t *at, size_t step, int in, int out, int i, fc_filter filter)
 {
@@ -186,10 +190,13 @@ static uint8_t one_value(const uint8_t *at, size_t step, int in, int out, int i,
     for (int k = low; k < high; k++) {
         sum += kernel_at(filter, (k - centre + 0.5) / widen);
     }
+    double weight = 0;
     for (int k = low; k < high; k++) {
         double w = kernel_at(filter, (k - centre + 0.5) / widen) / sum;
         total += (int64_t)floor(w * (1 << 22) + 0.5) * at[(size_t)k * step];
+        weight += fabs(w);
     }
+    most_weight = fmax(most_weight, weight);
     total >>= 22;
     return (uint8_t)(total < 0 ? 0 : total > 255 ? 255 : total);
 }
@@ -243,11 +250,85 @@ static void to_the_bit(void)
         exactly(641, 480, (fc_rect){0, 0, 641, 480}, 224, 225, (fc_filter)f);
         exactly(3000, 20, (fc_rect){0, 0, 3000, 20}, 3, 3, (fc_filter)f);
     }
+    FC_CHECK(most_weight > 1.2 && most_weight < 1.5);
+}
+
+static int some(fc_rng *rng, int most)
+{
+    return 1 + (int)fc_rng_below(rng, (uint64_t)most);
+}
+
+/* A rectangle somewhere in [0, width) x [0, height), often all of it. */
+static fc_rect some_rect(fc_rng *rng, int width, int height)
+{
+    if (fc_rng_below(rng, 3) == 0) {
+        return (fc_rect){0, 0, width, height};
+    }
+    int w = some(rng, width), h = some(rng, height);
+    int x = some(rng, width - w + 1) - 1, y = some(rng, height - h + 1) - 1;
+    return (fc_rect){x, y, x + w, y + h};
+}
+
+static void fill_somehow(fc_rng *rng, uint8_t *rgb, size_t bytes)
+{
+    uint64_t way = fc_rng_below(rng, 4);
+    for (size_t i = 0; i < bytes; i++) {
+        switch (way) {
+        case 0: /* nothing but an extreme: sums at their ends */
+            rgb[i] = i == 0 ? (fc_rng_u32(rng) & 1 ? 255 : 0) : rgb[0];
+            break;
+        case 1: /* both extremes: clipping with the cubic */
+            rgb[i] = fc_rng_u32(rng) & 1 ? 255 : 0;
+            break;
+        default:
+            rgb[i] = (uint8_t)fc_rng_u32(rng);
+            break;
+        }
+    }
+}
+
+/* Every bit of what is used against the plain loops. Memory is as large as needed and no larger:
+ * the sanitizers see what is touched beside it. */
+static void used_as_plain(void)
+{
+    static const int most[] = {4, 12, 40, 130, 700};
+    int64_t wrong = 0;
+    for (uint64_t n = 0; n < 600; n++) {
+        fc_rng rng = fc_rng_stream(10, FC_RNG_TEST, n, 0);
+        int side[4]; /* of the picture, of the result */
+        for (int i = 0; i < 4; i++) {
+            side[i] = some(&rng, most[fc_rng_below(&rng, n % 20 == 0 ? 5 : 4)]);
+        }
+        fc_picture p = {side[0], side[1], fc_alloc((size_t)side[0] * (size_t)side[1], 3)};
+        fill_somehow(&rng, p.rgb, 3 * (size_t)p.width * (size_t)p.height);
+        fc_rect from = some_rect(&rng, p.width, p.height);
+        int width = n % 7 == 0 ? from.x1 - from.x0 : side[2];
+        int height = n % 8 == 0 ? from.y1 - from.y0 : side[3];
+        fc_rect window = some_rect(&rng, width, height);
+        fc_filter filter = n % 2 == 0 ? FC_BILINEAR : FC_BICUBIC;
+        size_t bytes = 3 * (size_t)(window.x1 - window.x0) * (size_t)(window.y1 - window.y0);
+        uint8_t *got = fc_alloc(bytes, 1), *want = fc_alloc(bytes, 1);
+        FC_CHECK_OK(
+            fci_resize_window(&fci_passes_used, &p, from, filter, width, height, window, got));
+        FC_CHECK_OK(
+            fci_resize_window(&fci_passes_plain, &p, from, filter, width, height, window, want));
+        bool same = memcmp(got, want, bytes) == 0;
+        wrong += !same;
+        fc_check_true(same || wrong > 5, __FILE__, __LINE__,
+                      "case %d: %d x %d of %d x %d to %d x %d, window %d %d %d %d: other bits",
+                      (int)n, from.x1 - from.x0, from.y1 - from.y0, p.width, p.height, width,
+                      height, window.x0, window.y0, window.x1, window.y1);
+        fc_free(&p.rgb);
+        fc_free(&got);
+        fc_free(&want);
+    }
+    FC_CHECK(wrong == 0);
 }
 
 int main(void)
 {
     to_the_bit();
+    used_as_plain();
     against_pil();
     crop_rectangles();
     by_reasoning();
