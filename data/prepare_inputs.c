@@ -3,10 +3,14 @@
 #include "core/paths.h"
 #include "data/prepare_parts.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include <glob.h>
+
+enum { MOST_SHARDS = 1000000 };
 
 static bool is_folder(const char *path)
 {
@@ -36,13 +40,83 @@ static fc_status get_path(const fc_yaml *m, const char *key, const char *root, b
     return FC_OK;
 }
 
+/* Numbers in a pattern, "{00000..00331}": webdataset's way to name shards. */
+typedef struct range {
+    const char *begin, *end; /* its "{"; what follows its "}" */
+    long long first, last;
+    int digits;  /* numbers are filled up with zeros to so many */
+    bool nested; /* inside other braces */
+} range;
+
+static bool find_range(const char *pattern, range *out)
+{
+    int depth = 0;
+    for (const char *at = pattern; *at != '\0'; at++) {
+        char first[10], last[10];
+        int length = 0;
+        if (sscanf(at, "{%9[0-9]..%9[0-9]}%n", first, last, &length) == 2 && length > 0) {
+            bool filled = (first[0] == '0' && first[1] != '\0') || last[0] == '0';
+            size_t a = strlen(first), b = strlen(last);
+            *out = (range){.begin = at,
+                           .end = at + length,
+                           .first = strtoll(first, NULL, 10),
+                           .last = strtoll(last, NULL, 10),
+                           .digits = filled ? (int)(a > b ? a : b) : 1,
+                           .nested = depth > 0};
+            return true;
+        }
+        depth += (*at == '{') - (*at == '}');
+    }
+    return false;
+}
+
+static fc_status add_matches(fci_recipe *r, const fc_yaml *node, const char *pattern, bool ranged)
+{
+    glob_t found;
+    if (glob(pattern, GLOB_BRACE, NULL, &found) != 0) {
+        return fc_yaml_fail(FC_NOINPUT, node, "no shard matches %s%s", pattern,
+                            ranged ? "; of a range all must be there (* takes those that are)"
+                                   : "");
+    }
+    int count = (int)found.gl_pathc;
+    r->shards = fc_realloc(r->shards, (size_t)(r->shard_count + count), sizeof *r->shards);
+    for (int i = 0; i < count; i++) {
+        r->shards[r->shard_count++] = fc_strdup(found.gl_pathv[i]);
+    }
+    globfree(&found);
+    return FC_OK;
+}
+
+/* What each number of each range of the pattern matches, in this order. */
+static fc_status add_ranges(fci_recipe *r, const fc_yaml *node, const char *pattern, bool ranged)
+{
+    range x;
+    if (!find_range(pattern, &x)) {
+        return add_matches(r, node, pattern, ranged);
+    }
+    if (x.nested || x.first > x.last || x.last - x.first >= MOST_SHARDS) {
+        return fc_yaml_error(node,
+                             "%.*s: a range counts up, to a million shards at most, and is "
+                             "not inside other braces",
+                             (int)(x.end - x.begin), x.begin);
+    }
+    fc_status status = FC_OK;
+    for (long long n = x.first; n <= x.last && status == FC_OK; n++) {
+        char *one =
+            fc_format("%.*s%0*lld%s", (int)(x.begin - pattern), pattern, x.digits, n, x.end);
+        status = add_ranges(r, node, one, true);
+        fc_free(&one);
+    }
+    return status;
+}
+
 /* Shards by a pattern, or all of a folder, in the order of their names. */
 static fc_status add_shards(fci_recipe *r, const fc_yaml *node, const char *root)
 {
     const char *name = fc_yaml_type(node) == FC_YAML_SCALAR ? fc_yaml_text(node) : NULL;
     if (name == NULL || *name == '\0') {
-        return fc_yaml_error(node, "a folder of shards, a pattern as shards/*.tar, or a list of "
-                                   "these is wanted");
+        return fc_yaml_error(node, "a folder of shards, a pattern as shards/*.tar or "
+                                   "shards/{00000..00331}.tar, or a list of these is wanted");
     }
     char *pattern = below(root, name);
     if (is_folder(pattern)) {
@@ -50,18 +124,7 @@ static fc_status add_shards(fci_recipe *r, const fc_yaml *node, const char *root
         fc_free(&pattern);
         pattern = all;
     }
-    glob_t found;
-    fc_status status = FC_OK;
-    if (glob(pattern, GLOB_BRACE, NULL, &found) != 0) {
-        status = fc_yaml_fail(FC_NOINPUT, node, "no shard matches %s", pattern);
-    } else {
-        int count = (int)found.gl_pathc;
-        r->shards = fc_realloc(r->shards, (size_t)(r->shard_count + count), sizeof *r->shards);
-        for (int i = 0; i < count; i++) {
-            r->shards[r->shard_count++] = fc_strdup(found.gl_pathv[i]);
-        }
-        globfree(&found);
-    }
+    fc_status status = add_ranges(r, node, pattern, false);
     fc_free(&pattern);
     return status;
 }

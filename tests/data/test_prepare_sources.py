@@ -135,6 +135,17 @@ run(*shards, "duplicates=keep", "shards=[shards/b.tar, 'shards/{a,c}.tar']", "fi
 with h5py.File("s.h5") as f:
     assert f["images/id"][:].tolist() == [3, 5, 1, 2] and summary("s.h5")["pictures_repeated"] == 1
 run(*shards, "shards=shards/c*.tar", expect=66, says="no shard matches")
+os.makedirs("range")
+for i in (8, 9, 10, 100):
+    tar(f"range/{i:02}-a.tar", [(f"{i:09}.png", as_png(i)), (f"{i:09}.txt", b"word")])
+for names, ids in (("range/{08..10}-a.tar", [8, 9, 10]), ("range/{9..10}*", None), ("range/{10..10}-{a,b}.tar", [10]),
+                   ("'range/{0..1}{0..0}-a.tar'", None), ("[range/100-a.tar, 'range/{08..09}-?.tar']", [100, 8, 9])):
+    run(*shards, f"shards={names}", expect=66 if ids is None else 0, says="of a range all must be there" if ids is None else "")
+    if ids is not None:
+        with h5py.File("s.h5") as f:
+            assert f["images/id"][:].tolist() == ids
+for wrong in ("range/{10..08}-a.tar", "range/{08..99999999}-a.tar", "'range/{{08..09},10}-a.tar'"):
+    run(*shards, f"shards={wrong}", expect=64, says="a range counts up")
 run(*shards, "images=set", expect=64, says="lie in them")
 for form, name in ((tarfile.GNU_FORMAT, "x/" * 60 + "000000009"), (tarfile.PAX_FORMAT, "\u00e9/" * 90 + "000000009")):
     tar("long.tar", [(name + ".png", as_png(9)), (name + ".txt", b"long name")], form)
