@@ -1,10 +1,10 @@
 #include "core/adamw.h"
 
+#include "core/device_comm.h"
 #include "core/kernel.h"
 #include "core/memory.h"
 
 #include <math.h>
-#include <string.h>
 
 static char *at(void *base, fc_dtype dtype, int64_t element)
 {
@@ -24,18 +24,22 @@ fc_adamw *fc_adamw_create(fc_params *params, fc_comm *comm, const fc_adamw_optio
     fc_adamw *a = fc_alloc(1, sizeof *a);
     *a = (fc_adamw){.params = params, .comm = comm, .options = *options};
     shard_of(a, options->shard ? fc_comm_rank(comm) : 0, &a->first, &a->count);
-    a->m = fc_alloc((size_t)a->count, fc_dtype_bytes(params->dtype));
-    a->v = fc_alloc((size_t)a->count, fc_dtype_bytes(params->dtype));
+    const size_t bytes = (size_t)a->count * fc_dtype_bytes(params->dtype);
+    a->m = params->backend->alloc(bytes);
+    a->v = params->backend->alloc(bytes);
+    a->sums = params->backend->alloc((size_t)params->count * sizeof *a->sums);
     a->steps = fc_alloc((size_t)params->count, sizeof *a->steps);
-    a->scratch = fc_arena_create();
+    a->scratch = fc_arena_create_on(params->backend);
     return a;
 }
 
 void fc_adamw_destroy(fc_adamw **a)
 {
     if (*a != NULL) {
-        fc_free(&(*a)->m);
-        fc_free(&(*a)->v);
+        const fc_backend *backend = (*a)->params->backend;
+        fc_backend_free(backend, &(*a)->m);
+        fc_backend_free(backend, &(*a)->v);
+        fc_backend_free(backend, &(*a)->sums);
         fc_free(&(*a)->steps);
         fc_arena_destroy(&(*a)->scratch);
         fc_free(a);
@@ -49,16 +53,22 @@ static bool is_updated(const fc_param *item)
 
 double fc_adamw_grad_norm(fc_adamw *a)
 {
-    double total = 0;
-    for (int i = 0; i < a->params->count; i++) {
-        if (is_updated(&a->params->items[i])) {
-            double sum = 0;
+    const fc_params *p = a->params;
+    double *sums = fc_alloc((size_t)p->count, sizeof *sums), total = 0;
+    for (int i = 0; i < p->count; i++) {
+        if (is_updated(&p->items[i])) {
+            const fc_arena_mark mark = fc_arena_save(a->scratch);
             fci_square_sum_args args = {
-                .count = a->params->items[i].count, .x = fc_param_grad(a->params, i), .sum = &sum};
-            fci_kernels_cpu(a->params->dtype)->square_sum_fwd(&args, a->scratch);
-            total += sum;
+                .count = p->items[i].count, .x = fc_param_grad(p, i), .sum = a->sums + i};
+            p->backend->kernels(p->compute)->square_sum_fwd(&args, a->scratch);
+            fc_arena_rewind(a->scratch, mark);
         }
     }
+    p->backend->download(sums, a->sums, (size_t)p->count * sizeof *sums);
+    for (int i = 0; i < p->count; i++) {
+        total += is_updated(&p->items[i]) ? sums[i] : 0;
+    }
+    fc_free(&sums);
     return sqrt(total);
 }
 
@@ -89,14 +99,29 @@ static void update(fc_adamw *a, int i, double lr, double grad_scale)
         .correction1 = 1 - pow(a->options.beta1, t),
         .correction2 = 1 - pow(a->options.beta2, t),
     };
-    fci_kernels_cpu(p->dtype)->adamw_fwd(&args, a->scratch);
+    if (p->working != NULL) {
+        args.working = at(p->working, p->compute, item->offset + (begin - item->grad_offset));
+    }
+    p->backend->kernels(p->compute)->adamw_fwd(&args, a->scratch);
+}
+
+/* One run of values, and what tensors show of them. */
+static fc_status share_run(fc_adamw *a, int64_t first, int64_t count, int rank)
+{
+    const fc_params *p = a->params;
+    FC_TRY(fc_device_broadcast(p->backend, a->comm, at(p->data, p->dtype, first), count, p->dtype,
+                               rank));
+    return p->working == NULL
+               ? FC_OK
+               : fc_device_broadcast(p->backend, a->comm, at(p->working, p->compute, first), count,
+                                     p->compute, rank);
 }
 
 /* Every rank hands out the values it updated. Parameters that were frozen lie between trained ones
  * in data but not in grad, so the parts go out in runs without such gaps. */
 static fc_status share_values(fc_adamw *a)
 {
-    fc_params *p = a->params;
+    const fc_params *p = a->params;
     for (int rank = 0; rank < fc_comm_size(a->comm); rank++) {
         int64_t first, count;
         shard_of(a, rank, &first, &count);
@@ -116,8 +141,7 @@ static fc_status share_values(fc_adamw *a)
                 continue;
             }
             if (run_count > 0 && (i == p->count || begin < end)) {
-                FC_TRY(fc_comm_broadcast(a->comm, at(p->data, p->dtype, run_data), run_count,
-                                         fc_comm_real(p->dtype), rank));
+                FC_TRY(share_run(a, run_data, run_count, rank));
                 run_count = 0;
             }
             if (begin < end) {
@@ -144,10 +168,12 @@ fc_status fc_adamw_step(fc_adamw *a, double lr, double grad_norm)
 
 fc_status fc_adamw_gather(fc_adamw *a, void *m, void *v)
 {
-    size_t bytes = fc_dtype_bytes(a->params->dtype);
+    const fc_backend *backend = a->params->backend;
+    const fc_dtype dtype = a->params->dtype;
+    const size_t bytes = (size_t)a->count * fc_dtype_bytes(dtype);
     if (!a->options.shard) {
-        memcpy(m, a->m, (size_t)a->count * bytes);
-        memcpy(v, a->v, (size_t)a->count * bytes);
+        backend->download(m, a->m, bytes);
+        backend->download(v, a->v, bytes);
         return FC_OK;
     }
     int ranks = fc_comm_size(a->comm);
@@ -155,17 +181,22 @@ fc_status fc_adamw_gather(fc_adamw *a, void *m, void *v)
     for (int r = 0; r < ranks; r++) {
         shard_of(a, r, &first, &counts[r]);
     }
-    fc_status status = fc_comm_all_gather(a->comm, a->m, m, counts, fc_comm_real(a->params->dtype));
+    void *own = fc_alloc(bytes, 1);
+    backend->download(own, a->m, bytes);
+    fc_status status = fc_comm_all_gather(a->comm, own, m, counts, fc_comm_real(dtype));
     if (status == FC_OK) {
-        status = fc_comm_all_gather(a->comm, a->v, v, counts, fc_comm_real(a->params->dtype));
+        backend->download(own, a->v, bytes);
+        status = fc_comm_all_gather(a->comm, own, v, counts, fc_comm_real(dtype));
     }
+    fc_free(&own);
     fc_free(&counts);
     return status;
 }
 
 void fc_adamw_scatter(fc_adamw *a, const void *m, const void *v)
 {
-    size_t bytes = fc_dtype_bytes(a->params->dtype);
-    memcpy(a->m, (const char *)m + (size_t)a->first * bytes, (size_t)a->count * bytes);
-    memcpy(a->v, (const char *)v + (size_t)a->first * bytes, (size_t)a->count * bytes);
+    const fc_backend *backend = a->params->backend;
+    const size_t width = fc_dtype_bytes(a->params->dtype), bytes = (size_t)a->count * width;
+    backend->upload(a->m, (const char *)m + (size_t)a->first * width, bytes);
+    backend->upload(a->v, (const char *)v + (size_t)a->first * width, bytes);
 }

@@ -18,7 +18,8 @@ typedef struct fc_adamw {
     fc_comm *comm;
     fc_adamw_options options;
     int64_t first, count; /* elements of params->grad whose moments live here */
-    void *m, *v;          /* (count), heap */
+    void *m, *v;          /* (count), in the parameters' backend's memory */
+    double *sums;         /* (params->count) there, of squares */
     int64_t *steps;       /* (params->count) updates each parameter has had */
     fc_arena *scratch;
 } fc_adamw;
@@ -34,8 +35,8 @@ double fc_adamw_grad_norm(fc_adamw *a);
  * false) stay as they are. Collective when sharded. */
 FC_NODISCARD fc_status fc_adamw_step(fc_adamw *a, double lr, double grad_norm);
 
-/** Copy the moments of all parameters into m and v (params->grad_total each, from every rank's
- * part), and back. Collective when sharded; every rank gets all. */
+/** Copy the moments of all parameters into m and v (params->grad_total each, in the process's
+ * memory, from every rank's part), and back. Collective when sharded; every rank gets all. */
 FC_NODISCARD fc_status fc_adamw_gather(fc_adamw *a, void *m, void *v);
 void fc_adamw_scatter(fc_adamw *a, const void *m, const void *v);
 

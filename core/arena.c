@@ -4,7 +4,6 @@
 #include "core/memory.h"
 
 #include <stdint.h>
-#include <string.h>
 #include <sys/mman.h>
 
 enum { ALIGNMENT = 64 };
@@ -16,21 +15,31 @@ typedef struct chunk {
 } chunk;
 
 struct fc_arena {
+    const fc_backend *backend;
     chunk *chunks;
     int count, current;
     size_t in_use_before; /* bytes used in chunks before the current one */
     size_t peak;
 };
 
-fc_arena *fc_arena_create(void)
+fc_arena *fc_arena_create_on(const fc_backend *backend)
 {
     fc_arena *a = fc_alloc(1, sizeof *a);
+    a->backend = backend;
     return a;
 }
 
-static chunk map_chunk(size_t bytes)
+fc_arena *fc_arena_create(void)
+{
+    return fc_arena_create_on(fc_backend_cpu());
+}
+
+static chunk map_chunk(const fc_arena *a, size_t bytes)
 {
     bytes = (bytes + ((size_t)2 << 20) - 1) & ~(((size_t)2 << 20) - 1);
+    if (!a->backend->on_host) {
+        return (chunk){.base = a->backend->alloc(bytes), .bytes = bytes};
+    }
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) {
         fc_fatal(FC_FAIL(FC_NOMEM,
@@ -44,18 +53,23 @@ static chunk map_chunk(size_t bytes)
     return (chunk){.base = base, .bytes = bytes};
 }
 
-static void unmap_all(fc_arena *a)
+/* Give back chunks [first, count). */
+static void unmap_from(fc_arena *a, int first)
 {
-    for (int i = 0; i < a->count; i++) {
-        munmap(a->chunks[i].base, a->chunks[i].bytes);
+    for (int i = first; i < a->count; i++) {
+        if (a->backend->on_host) {
+            munmap(a->chunks[i].base, a->chunks[i].bytes);
+        } else {
+            a->backend->free(a->chunks[i].base);
+        }
     }
-    a->count = 0;
+    a->count = first;
 }
 
 void fc_arena_destroy(fc_arena **a)
 {
     if (*a != NULL) {
-        unmap_all(*a);
+        unmap_from(*a, 0);
         fc_free(&(*a)->chunks);
         fc_free(a);
     }
@@ -69,14 +83,11 @@ static void next_chunk(fc_arena *a, size_t bytes)
     }
     if (a->current < a->count && a->chunks[a->current].bytes < bytes) {
         /* The chunks above the current one are empty: make room for a larger one. */
-        for (int i = a->current; i < a->count; i++) {
-            munmap(a->chunks[i].base, a->chunks[i].bytes);
-        }
-        a->count = a->current;
+        unmap_from(a, a->current);
     }
     if (a->current == a->count) {
         a->chunks = fc_realloc(a->chunks, (size_t)a->count + 1, sizeof *a->chunks);
-        a->chunks[a->count++] = map_chunk(bytes > MIN_CHUNK ? bytes : MIN_CHUNK);
+        a->chunks[a->count++] = map_chunk(a, bytes > MIN_CHUNK ? bytes : MIN_CHUNK);
     }
     a->chunks[a->current].used = 0;
 }
@@ -125,8 +136,8 @@ void fc_arena_reset(fc_arena *a)
     size_t total = 0;
 #ifndef NDEBUG
     for (int i = 0; i < a->count; i++) {
-        memset(a->chunks[i].base, 0xFF,
-               a->chunks[i].used); /* all ones is a NaN in every real type */
+        a->backend->fill(a->chunks[i].base, 0xFF,
+                         a->chunks[i].used); /* all ones is a NaN in every real type */
     }
 #endif
     for (int i = 0; i < a->count; i++) {
@@ -134,8 +145,8 @@ void fc_arena_reset(fc_arena *a)
         a->chunks[i].used = 0;
     }
     if (a->count > 1) {
-        unmap_all(a);
-        a->chunks[0] = map_chunk(total);
+        unmap_from(a, 0);
+        a->chunks[0] = map_chunk(a, total);
         a->count = 1;
     }
     a->current = 0;

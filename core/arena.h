@@ -3,9 +3,7 @@
 #ifndef FC_CORE_ARENA_H
 #define FC_CORE_ARENA_H
 
-#include "core/status.h"
-
-#include <stddef.h>
+#include "core/backend.h"
 
 typedef struct fc_arena fc_arena;
 
@@ -15,6 +13,8 @@ typedef struct fc_arena_mark {
 } fc_arena_mark;
 
 fc_arena *fc_arena_create(void);
+/** Of a backend's memory. */
+fc_arena *fc_arena_create_on(const fc_backend *backend);
 void fc_arena_destroy(fc_arena **a);
 /** Uninitialised bytes, 64-byte aligned; ends the job with 71 when memory is out. */
 void *fc_arena_alloc(fc_arena *a, size_t bytes);

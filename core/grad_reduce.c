@@ -7,7 +7,7 @@ typedef struct bucket {
     int first, end;        /* parameters [first, end) */
     int64_t offset, count; /* elements of params->grad */
     int waiting;           /* parameters whose backward is not done */
-    fc_comm_request *request;
+    fc_device_request *request;
 } bucket;
 
 struct fc_grad_reduce {
@@ -67,8 +67,8 @@ static void send_ready(fc_grad_reduce *r, bool all)
         bucket *b = &r->buckets[r->sent++];
         char *data =
             (char *)r->params->grad + b->offset * (int64_t)fc_dtype_bytes(r->params->dtype);
-        r->status = fc_comm_all_reduce_start(r->comm, data, b->count,
-                                             fc_comm_real(r->params->dtype), &b->request);
+        r->status = fc_device_all_reduce_start(r->params->backend, r->comm, data, b->count,
+                                               r->params->dtype, &b->request);
     }
 }
 
@@ -120,7 +120,7 @@ fc_status fc_grad_reduce_finish(fc_grad_reduce *r, double *waited)
     FC_TRY(r->status);
     FC_TRY(agree_on_touched(r));
     for (int i = 0; i < r->count; i++) {
-        FC_TRY(fc_comm_wait(r->comm, &r->buckets[i].request));
+        FC_TRY(fc_device_wait(r->params->backend, r->comm, &r->buckets[i].request));
     }
     if (waited != NULL) {
         *waited = fc_clock_seconds() - start;

@@ -2,7 +2,7 @@
 #ifndef FC_CORE_GRAD_REDUCE_H
 #define FC_CORE_GRAD_REDUCE_H
 
-#include "core/comm.h"
+#include "core/device_comm.h"
 #include "core/param.h"
 
 typedef struct fc_grad_reduce fc_grad_reduce;

@@ -155,13 +155,34 @@ typedef struct fci_contrastive_args {
     double scale;                     /* s */
     const void *own, *all;            /* (n,D), (N,D) */
     void *lse_own;                    /* (n): written forward, read back */
-    double *loss_sum;                 /* forward: sum of the rows' cross-entropies */
+    double *loss_sum;                 /* forward: sum of the rows' cross-entropies; backend's */
     const void *lse_other;            /* (N) of the columns */
     int64_t other_first, other_count; /* columns whose own softmax flows back into these rows */
     double factor;                    /* grad += factor s (P + Q - 2 I) all */
     void *grad;                       /* (n,D), added to; NULL: none */
-    double *scale_grad;               /* back: sum of (P - I) . S */
+    double *scale_grad;               /* back: sum of (P - I) . S; backend's */
 } fci_contrastive_args;
+
+/* Rows of unit length against rows (losses/self_distillation.c). */
+typedef struct fci_cosine_distance_args {
+    int64_t rows, cols;
+    const void *a, *b; /* (rows, cols) */
+    double *sum;       /* forward: of 1 - <a, b>; backend's */
+    double factor;     /* back: da = or += factor b */
+    fci_out da;
+} fci_cosine_distance_args;
+
+/* Sum of binary cross-entropies of l = scale * cosine, 1 wanted in column own[row], 0 elsewhere
+ * (losses/regionclip.c). */
+typedef struct fci_sigmoid_loss_args {
+    int64_t rows, cols;
+    const void *cosines; /* (rows, cols) */
+    const int32_t *own;  /* (rows) */
+    double scale;
+    double *sum;    /* forward; backend's */
+    double factor;  /* back: dcosines = factor * (sigmoid(l) - wanted) */
+    void *dcosines; /* (rows, cols) */
+} fci_sigmoid_loss_args;
 
 /* AdamW on one run of values that share their settings (METHOD.md section 6). */
 typedef struct fci_adamw_args {
@@ -178,7 +199,7 @@ typedef struct fci_adamw_args {
 typedef struct fci_square_sum_args {
     int64_t count;
     const void *x;
-    double *sum;
+    double *sum; /* backend's */
 } fci_square_sum_args;
 
 /* y (rows, cols) = a (rows, width) b^T (cols, width); each value depends on its two rows alone. */

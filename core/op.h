@@ -35,9 +35,9 @@ typedef struct fc_attention_spec {
     const int64_t *k_offsets; /* (S+1); NULL: same as q_offsets; copied */
     bool causal;              /* query r sees keys 0..r */
     /* Rotary positions (eva02; METHOD.md section 3), NULL: none. Tables (P, head width / 2) of the
-     * tape's type, which must outlive the tape's step: key row r >= 1 of a sequence is rotated by
-     * table row r-1, row 0 (class token) is not; queries likewise in self attention; queries given
-     * apart are class tokens and are not. */
+     * tape's wide type in its backend's memory, which must outlive the tape's step: key row r >= 1
+     * of a sequence is rotated by table row r-1, row 0 (class token) is not; queries likewise in
+     * self attention; queries given apart are class tokens and are not. */
     const void *rope_cos, *rope_sin;
 } fc_attention_spec;
 
@@ -75,6 +75,7 @@ typedef struct fc_pixels {
     int size; /* S */
     int64_t count[2];
     const uint8_t *rgb[2]; /* (count,S,S,3), borrowed until the op returns */
+    bool on_device;        /* rgb: in the backend's memory already */
     const void *planes;    /* instead of rgb: (count[0],3,S,S), already normalised */
 } fc_pixels;
 /** Patches of all pictures, row by row: (N*P, 3*p*p), columns ordered channel, y, x; 8-bit values

@@ -1,16 +1,24 @@
 #include "core/param.h"
 
+#include "core/bf16.h"
 #include "core/memory.h"
 
 #include <string.h>
 
 enum { ALIGNED_ELEMENTS = 16 };
 
-fc_params *fc_params_create(fc_dtype dtype)
+fc_params *fc_params_create_on(const fc_backend *backend, fc_dtype compute)
 {
     fc_params *p = fc_alloc(1, sizeof *p);
-    p->dtype = dtype;
+    p->backend = backend;
+    p->compute = compute;
+    p->dtype = fc_dtype_wide(compute);
     return p;
+}
+
+fc_params *fc_params_create(fc_dtype dtype)
+{
+    return fc_params_create_on(fc_backend_cpu(), dtype);
 }
 
 void fc_params_destroy(fc_params **pp)
@@ -27,8 +35,9 @@ void fc_params_destroy(fc_params **pp)
     }
     fc_free(&p->views);
     fc_free(&p->items);
-    fc_free(&p->data);
-    fc_free(&p->grad);
+    fc_backend_free(p->backend, &p->data);
+    fc_backend_free(p->backend, &p->grad);
+    fc_backend_free(p->backend, &p->working);
     fc_free(pp);
 }
 
@@ -74,6 +83,12 @@ int fc_params_add_filler(fc_params *p, int64_t count)
     return p->count - 1;
 }
 
+void fc_params_keep_wide(fc_params *p, int param)
+{
+    FC_ASSERT(p->data == NULL);
+    p->items[param].wide = true;
+}
+
 int fc_params_freeze(fc_params *p, int first, int count)
 {
     FC_ASSERT(p->data == NULL);
@@ -91,7 +106,9 @@ static char *element(void *base, fc_dtype dtype, int64_t offset)
 static void fill_view(fc_params *p, fc_tensor *view, int64_t skip)
 {
     const fc_param *first = &p->items[view->param_first];
-    view->data = element(p->data, p->dtype, first->offset + skip);
+    view->dtype = first->wide ? p->dtype : p->compute;
+    view->data = element(p->working != NULL && !first->wide ? p->working : p->data, view->dtype,
+                         first->offset + skip);
     view->grad = view->needs_grad ? element(p->grad, p->dtype, first->grad_offset + skip) : NULL;
 }
 
@@ -105,8 +122,12 @@ void fc_params_commit(fc_params *p)
             p->grad_total += p->items[i].count;
         }
     }
-    p->data = fc_alloc((size_t)p->total + ALIGNED_ELEMENTS, bytes);
-    p->grad = fc_alloc((size_t)p->grad_total + ALIGNED_ELEMENTS, bytes);
+    p->data = p->backend->alloc(((size_t)p->total + ALIGNED_ELEMENTS) * bytes);
+    p->grad = p->backend->alloc(((size_t)p->grad_total + ALIGNED_ELEMENTS) * bytes);
+    if (p->compute == FC_BF16) {
+        p->working =
+            p->backend->alloc(((size_t)p->total + ALIGNED_ELEMENTS) * fc_dtype_bytes(FC_BF16));
+    }
     for (int i = 0; i < p->view_count; i++) {
         fc_tensor *view = p->views[i];
         view->needs_grad = p->items[view->param_first].trainable;
@@ -119,7 +140,6 @@ static fc_tensor *add_view(fc_params *p, fc_tensor view, int64_t skip)
 {
     fc_tensor *t = fc_alloc(1, sizeof *t);
     *t = view;
-    t->dtype = p->dtype;
     t->params = p;
     t->data = (void *)(intptr_t)skip;
     p->views = fc_realloc(p->views, (size_t)p->view_count + 1, sizeof(fc_tensor *));
@@ -190,12 +210,7 @@ void *fc_param_grad(const fc_params *p, int i)
 
 void fc_params_zero_grad(fc_params *p)
 {
-    size_t bytes = (size_t)p->grad_total * fc_dtype_bytes(p->dtype);
-    enum { BLOCK = 1 << 20 };
-#pragma omp parallel for schedule(static)
-    for (size_t at = 0; at < bytes; at += BLOCK) {
-        memset((char *)p->grad + at, 0, bytes - at < BLOCK ? bytes - at : BLOCK);
-    }
+    p->backend->fill(p->grad, 0, (size_t)p->grad_total * fc_dtype_bytes(p->dtype));
     for (int i = 0; i < p->count; i++) {
         p->items[i].touched = false;
         p->items[i].pending = 0;
@@ -220,34 +235,99 @@ int64_t fc_params_trained_size(const fc_params *p)
     return total;
 }
 
+/* ---- Values in the process's memory ---- */
+
+static size_t param_bytes(const fc_params *p, int i)
+{
+    return (size_t)p->items[i].count * fc_dtype_bytes(p->dtype);
+}
+
+void fc_param_read(const fc_params *p, int i, void *out)
+{
+    p->backend->download(out, fc_param_data(p, i), param_bytes(p, i));
+}
+
+void fc_param_read_grad(const fc_params *p, int i, void *out)
+{
+    FC_ASSERT(p->items[i].grad_offset >= 0);
+    p->backend->download(out, fc_param_grad(p, i), param_bytes(p, i));
+}
+
+/* Values [first, first + count) of the masters, and what tensors show of them. */
+static void write_range(fc_params *p, int64_t first, int64_t count, const void *in)
+{
+    p->backend->upload(element(p->data, p->dtype, first), in,
+                       (size_t)count * fc_dtype_bytes(p->dtype));
+    if (p->working == NULL) {
+        return;
+    }
+    uint16_t *bits = fc_alloc((size_t)count, sizeof *bits);
+    for (int64_t k = 0; k < count; k++) {
+        bits[k] = fci_bf16_of(((const float *)in)[k]);
+    }
+    p->backend->upload(element(p->working, FC_BF16, first), bits, (size_t)count * sizeof *bits);
+    fc_free(&bits);
+}
+
+void fc_param_write(fc_params *p, int i, const void *in)
+{
+    write_range(p, p->items[i].offset, p->items[i].count, in);
+}
+
+const void *fc_params_on_host(const fc_params *p, void **owned)
+{
+    *owned = NULL;
+    if (p->backend->on_host) {
+        return p->data;
+    }
+    *owned = fc_alloc((size_t)p->total, fc_dtype_bytes(p->dtype));
+    p->backend->download(*owned, p->data, (size_t)p->total * fc_dtype_bytes(p->dtype));
+    return *owned;
+}
+
+void fc_params_write(fc_params *p, const void *in)
+{
+    write_range(p, 0, p->total, in);
+}
+
 void fc_param_get_f32(const fc_params *p, int i, float *out)
 {
-    const void *data = fc_param_data(p, i);
-    for (int64_t k = 0; k < p->items[i].count; k++) {
-        out[k] = p->dtype == FC_F64 ? (float)((const double *)data)[k] : ((const float *)data)[k];
+    if (p->dtype == FC_F32) {
+        fc_param_read(p, i, out);
+        return;
     }
+    double *values = fc_alloc((size_t)p->items[i].count, sizeof *values);
+    fc_param_read(p, i, values);
+    for (int64_t k = 0; k < p->items[i].count; k++) {
+        out[k] = (float)values[k];
+    }
+    fc_free(&values);
 }
 
 void fc_param_set_f32(fc_params *p, int i, const float *in)
 {
-    void *data = fc_param_data(p, i);
-    for (int64_t k = 0; k < p->items[i].count; k++) {
-        if (p->dtype == FC_F64) {
-            ((double *)data)[k] = (double)in[k];
-        } else {
-            ((float *)data)[k] = in[k];
-        }
+    if (p->dtype == FC_F32) {
+        fc_param_write(p, i, in);
+        return;
     }
+    double *values = fc_alloc((size_t)p->items[i].count, sizeof *values);
+    for (int64_t k = 0; k < p->items[i].count; k++) {
+        values[k] = (double)in[k];
+    }
+    fc_param_write(p, i, values);
+    fc_free(&values);
 }
 
 void fc_param_set_f64(fc_params *p, int i, const double *in)
 {
-    void *data = fc_param_data(p, i);
-    for (int64_t k = 0; k < p->items[i].count; k++) {
-        if (p->dtype == FC_F64) {
-            ((double *)data)[k] = in[k];
-        } else {
-            ((float *)data)[k] = (float)in[k];
-        }
+    if (p->dtype == FC_F64) {
+        fc_param_write(p, i, in);
+        return;
     }
+    float *values = fc_alloc((size_t)p->items[i].count, sizeof *values);
+    for (int64_t k = 0; k < p->items[i].count; k++) {
+        values[k] = (float)in[k];
+    }
+    fc_param_write(p, i, values);
+    fc_free(&values);
 }

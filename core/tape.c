@@ -26,6 +26,7 @@ typedef struct buffer {
 } buffer;
 
 struct fc_tape {
+    const fc_backend *backend;
     fc_dtype dtype;
     bool recording;
     bool counting; /* inside a segment that will run again: uses of parameters count, nodes are not
@@ -34,7 +35,8 @@ struct fc_tape {
     int replaying;
     int64_t node_count;
     node *last;
-    fc_arena *activations, *gradients, *scratch;
+    fc_arena *host;                              /* headers, nodes, notes */
+    fc_arena *activations, *gradients, *scratch; /* the backend's */
     buffer *buffers;
     int buffer_count, buffer_capacity;
     double flops;
@@ -44,21 +46,39 @@ struct fc_tape {
     char message[MESSAGE_BYTES];
 };
 
-fc_tape *fc_tape_create(fc_dtype dtype)
+fc_tape *fc_tape_create_on(const fc_backend *backend, fc_dtype dtype)
 {
     fc_tape *tape = fc_alloc(1, sizeof *tape);
+    tape->backend = backend;
     tape->dtype = dtype;
     tape->recording = true;
-    tape->activations = fc_arena_create();
-    tape->gradients = fc_arena_create();
-    tape->scratch = fc_arena_create();
+    tape->host = fc_arena_create();
+    tape->activations = fc_arena_create_on(backend);
+    tape->gradients = fc_arena_create_on(backend);
+    tape->scratch = fc_arena_create_on(backend);
     return tape;
+}
+
+fc_tape *fc_tape_create(fc_dtype dtype)
+{
+    return fc_tape_create_on(fc_backend_cpu(), dtype);
+}
+
+const fc_backend *fc_tape_backend(const fc_tape *tape)
+{
+    return tape->backend;
+}
+
+const fci_kernels *fci_tape_kernels(const fc_tape *tape)
+{
+    return tape->backend->kernels(tape->dtype);
 }
 
 void fc_tape_destroy(fc_tape **tape)
 {
     if (*tape != NULL) {
         fci_activity_scope = NULL;
+        fc_arena_destroy(&(*tape)->host);
         fc_arena_destroy(&(*tape)->activations);
         fc_arena_destroy(&(*tape)->gradients);
         fc_arena_destroy(&(*tape)->scratch);
@@ -74,6 +94,7 @@ fc_dtype fc_tape_dtype(const fc_tape *tape)
 
 void fc_tape_reset(fc_tape *tape)
 {
+    fc_arena_reset(tape->host);
     fc_arena_reset(tape->activations);
     fc_arena_reset(tape->gradients);
     fc_arena_reset(tape->scratch);
@@ -136,7 +157,24 @@ void fc_tape_pop(fc_tape *tape)
 
 void *fc_tape_alloc(fc_tape *tape, size_t bytes)
 {
+    return fc_arena_alloc(tape->host, bytes);
+}
+
+void *fci_tape_room(fc_tape *tape, size_t bytes)
+{
     return fc_arena_alloc(tape->activations, bytes);
+}
+
+void *fci_tape_notes(fc_tape *tape, int64_t count)
+{
+    return fci_tape_room(tape, (size_t)count * fc_dtype_bytes(fc_dtype_wide(tape->dtype)));
+}
+
+void *fci_tape_copy(fc_tape *tape, const void *from, size_t bytes)
+{
+    void *to = tape->backend->on_host ? fc_tape_alloc(tape, bytes) : fci_tape_room(tape, bytes);
+    tape->backend->upload(to, from, bytes);
+    return to;
 }
 
 static fc_tensor describe(fc_dtype dtype, int ndim, const int64_t *shape)
@@ -155,11 +193,6 @@ static fc_tensor describe(fc_dtype dtype, int ndim, const int64_t *shape)
     return t;
 }
 
-static size_t tensor_bytes(const fc_tensor *t)
-{
-    return (size_t)fc_tensor_count(t) * fc_dtype_bytes(t->dtype);
-}
-
 fc_tensor *fc_tape_tensor(fc_tape *tape, int ndim, const int64_t *shape, bool needs_grad)
 {
     if (tape->status != FC_OK) {
@@ -168,7 +201,7 @@ fc_tensor *fc_tape_tensor(fc_tape *tape, int ndim, const int64_t *shape, bool ne
     fc_tensor *t = fc_tape_alloc(tape, sizeof *t);
     *t = describe(tape->dtype, ndim, shape);
     t->needs_grad = needs_grad;
-    t->data = fc_tape_alloc(tape, tensor_bytes(t));
+    t->data = fc_arena_alloc(tape->activations, fc_tensor_bytes(t));
     return t;
 }
 
@@ -332,7 +365,8 @@ void *fci_grad(fc_tape *tape, fc_tensor *t, bool *accumulate)
     }
     *accumulate = t->grad != NULL;
     if (t->grad == NULL) {
-        t->grad = take_buffer(tape, tensor_bytes(t));
+        t->grad = t->on_host ? fc_tape_alloc(tape, fc_tensor_bytes(t))
+                             : take_buffer(tape, fc_tensor_bytes(t));
     }
     return t->grad;
 }
@@ -349,23 +383,11 @@ bool fci_grad_steal(fc_tape *tape, fc_tensor *to, fc_tensor *from)
     return true;
 }
 
-static void add_into(fc_dtype dtype, void *to, const void *from, int64_t count)
+/* to += from, both of the backend's memory and the tape's type. */
+static void add_into(fc_tape *tape, void *to, const void *from, int64_t count)
 {
-    if (dtype == FC_F64) {
-        double *y = to;
-        const double *x = from;
-#pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++) {
-            y[i] += x[i];
-        }
-    } else {
-        float *y = to;
-        const float *x = from;
-#pragma omp parallel for simd schedule(static)
-        for (int64_t i = 0; i < count; i++) {
-            y[i] += x[i];
-        }
-    }
+    const fci_add_args args = {.count = count, .x = from, .y = {.at = to, .add = true}};
+    fci_tape_kernels(tape)->add_fwd(&args, tape->scratch);
 }
 
 /* Move or add the gradient of `from` to that of `to`. */
@@ -378,7 +400,7 @@ static void pass_gradient(fc_tape *tape, fc_tensor *to, fc_tensor *from)
     void *grad = fci_grad(tape, to, &accumulate);
     if (grad != NULL) {
         FC_ASSERT(accumulate); /* else the buffer would have been handed on */
-        add_into(tape->dtype, grad, from->grad, fc_tensor_count(from));
+        add_into(tape, grad, from->grad, fc_tensor_count(from));
     }
 }
 
@@ -399,20 +421,6 @@ static void run_back(fc_tape *tape)
         for (int i = 0; i < n->uses; i++) {
             add_uses(n->used[i], -1);
         }
-    }
-}
-
-void fc_tape_seed(fc_tape *tape, fc_tensor *t, const void *grad)
-{
-    bool accumulate;
-    void *to = fci_grad(tape, t, &accumulate);
-    if (to == NULL || fc_tensor_count(t) == 0) { /* a rank without regions: grad may be NULL */
-        return;
-    }
-    if (accumulate) {
-        add_into(tape->dtype, to, grad, fc_tensor_count(t));
-    } else if (tensor_bytes(t) > 0) { /* else there may be no memory on either side */
-        memcpy(to, grad, tensor_bytes(t));
     }
 }
 
@@ -468,25 +476,56 @@ typedef struct segment_ctx {
     fc_tensor *x, *y;
 } segment_ctx;
 
+typedef struct step_mark {
+    fc_arena_mark host, activations;
+} step_mark;
+
+static step_mark save_step(const fc_tape *tape)
+{
+    return (step_mark){fc_arena_save(tape->host), fc_arena_save(tape->activations)};
+}
+
+static void rewind_step(fc_tape *tape, step_mark mark)
+{
+    fc_arena_rewind(tape->host, mark.host);
+    fc_arena_rewind(tape->activations, mark.activations);
+}
+
+/* Data to a place that may overlap with where it is. */
+static void slide(fc_tape *tape, void *to, void *from, size_t bytes)
+{
+    const char *a = to, *b = from;
+    if (a == b || bytes == 0) {
+        return;
+    }
+    if (tape->backend->on_host || a + bytes <= b || b + bytes <= a) {
+        tape->backend->copy(to, from, bytes);
+        return;
+    }
+    fc_arena_mark mark = fc_arena_save(tape->scratch);
+    void *between = fc_arena_alloc(tape->scratch, bytes);
+    tape->backend->copy(between, from, bytes);
+    tape->backend->copy(to, between, bytes);
+    fc_arena_rewind(tape->scratch, mark);
+}
+
 /* Keep the result alone of what was computed since the mark. */
-static fc_tensor *keep_result(fc_tape *tape, fc_arena_mark mark, const fc_tensor *y)
+static fc_tensor *keep_result(fc_tape *tape, step_mark mark, const fc_tensor *y)
 {
     fc_tensor kept = *y;
-    size_t bytes = tensor_bytes(&kept);
-    fc_arena_rewind(tape->activations, mark);
+    size_t bytes = fc_tensor_bytes(&kept);
+    rewind_step(tape, mark);
     fc_tensor *result = fc_tape_alloc(tape, sizeof *result);
-    void *data = fc_tape_alloc(tape, bytes);
-    memmove(data, kept.data,
-            bytes); /* before the header is written: the old data may lie where it goes */
     *result = kept;
-    result->data = data;
+    result->data = fc_arena_alloc(tape->activations, bytes);
+    slide(tape, result->data, kept.data, bytes);
     return result;
 }
 
 static void segment_backward(fc_tape *tape, void *ctx)
 {
     segment_ctx *c = ctx;
-    fc_arena_mark mark = fc_arena_save(tape->activations);
+    step_mark mark = save_step(tape);
     node *outer = tape->last;
     bool recording = fc_tape_record(tape, true);
     double flops = tape->flops;
@@ -510,7 +549,7 @@ static void segment_backward(fc_tape *tape, void *ctx)
     tape->replaying--;
     tape->last = outer;
     (void)fc_tape_record(tape, recording);
-    fc_arena_rewind(tape->activations, mark);
+    rewind_step(tape, mark);
 }
 
 fc_tensor *fc_segment(fc_tape *tape, fc_segment_fn fn, void *ctx, fc_tensor *x, bool recompute)
@@ -518,7 +557,7 @@ fc_tensor *fc_segment(fc_tape *tape, fc_segment_fn fn, void *ctx, fc_tensor *x, 
     if (x == NULL || tape->status != FC_OK) {
         return NULL;
     }
-    fc_arena_mark mark = fc_arena_save(tape->activations);
+    step_mark mark = save_step(tape);
     if (!tape->recording || tape->replaying > 0 || !recompute) {
         int64_t nodes = tape->node_count;
         fc_tensor *y = fn(tape, ctx, x);

@@ -7,13 +7,19 @@
 #define FC_CORE_TAPE_H
 
 #include "core/arena.h"
+#include "core/kernel.h"
 #include "core/param.h"
 #include "core/tensor.h"
 
 typedef struct fc_tape fc_tape;
 typedef struct fc_relevance fc_relevance;
 
+/** On the CPU. */
 fc_tape *fc_tape_create(fc_dtype dtype);
+/** Tensors are of `dtype` in the backend's memory; their headers, the record and notes are the
+ * process's. */
+fc_tape *fc_tape_create_on(const fc_backend *backend, fc_dtype dtype);
+const fc_backend *fc_tape_backend(const fc_tape *tape);
 void fc_tape_destroy(fc_tape **tape);
 fc_dtype fc_tape_dtype(const fc_tape *tape);
 /** Drop the record and all its memory; the next step starts. Also clears a failure. */
@@ -40,8 +46,19 @@ static inline fc_tensor *fc_tape_matrix(fc_tape *tape, int64_t rows, int64_t col
     int64_t shape[2] = {rows, cols};
     return fc_tape_tensor(tape, 2, shape, needs_grad);
 }
-/** Step memory for an op's own notes (indices, statistics). */
+/** A scalar of the wide type that the process may read, its gradient as well: what a loss returns.
+ */
+fc_tensor *fc_tape_scalar(fc_tape *tape, double value, bool needs_grad);
+/** Step memory of the process, for lists and notes. */
 void *fc_tape_alloc(fc_tape *tape, size_t bytes);
+/** A tensor's values in the process's memory, (count) of fc_dtype_wide; waits for them. */
+void fc_tape_read(const fc_tape *tape, const fc_tensor *t, void *out);
+/** The other way, rounded to the tensor's type. */
+void fc_tape_write(fc_tape *tape, fc_tensor *t, const void *in);
+/** The only value of a tensor; waits for it. */
+double fc_tape_value(const fc_tape *tape, const fc_tensor *t);
+/** The gradient of a scalar that fc_tape_scalar made. */
+double fc_tape_grad_value(const fc_tensor *scalar);
 /** The same data seen with other axes (same count). Gradients go to the original. */
 fc_tensor *fc_reshape(fc_tape *tape, fc_tensor *x, int ndim, const int64_t *shape);
 
@@ -50,7 +67,8 @@ fc_tensor *fc_reshape(fc_tape *tape, fc_tensor *x, int ndim, const int64_t *shap
  * (added to what was there). */
 FC_NODISCARD fc_status fc_backward(fc_tape *tape, int count, fc_tensor *const *outputs,
                                    const double *seeds);
-/** Set a tensor's gradient from the caller's array (copied), for fc_backward with seeds NULL. */
+/** Set a tensor's gradient from the caller's array of the wide type (copied), for fc_backward with
+ * seeds NULL. */
 void fc_tape_seed(fc_tape *tape, fc_tensor *t, const void *grad);
 
 /** A function from one tensor to one tensor, for segments. */
@@ -86,8 +104,16 @@ void *fci_grad(fc_tape *tape, fc_tensor *t, bool *accumulate);
 bool fci_grad_steal(fc_tape *tape, fc_tensor *to, fc_tensor *from);
 /** Keep the tape's first failure; returns NULL for `return fci_tape_fail(...)`. */
 void *fci_tape_fail(fc_tape *tape, fc_status code, const char *fmt, ...) FC_PRINTF(3, 4);
-/** Scratch memory inside an op: save, alloc, restore. */
+/** The tape's backend's memory, for statistics that kernels leave for the way back: `count` of the
+ * wide type. Step memory. */
+void *fci_tape_notes(fc_tape *tape, int64_t count);
+/** `bytes` of the tape's backend's memory; step memory. */
+void *fci_tape_room(fc_tape *tape, size_t bytes);
+/** Copy an array of the process to where kernels can read it; step memory. */
+void *fci_tape_copy(fc_tape *tape, const void *from, size_t bytes);
+/** Scratch memory of the backend inside an op: save, alloc, restore. */
 fc_arena *fci_tape_scratch(fc_tape *tape);
+const fci_kernels *fci_tape_kernels(const fc_tape *tape);
 void fci_tape_count(fc_tape *tape, double flops);
 /** True while a segment runs again on the way back. */
 bool fci_tape_replaying(const fc_tape *tape);

@@ -85,7 +85,7 @@ static fc_status stop(const fc_experiment *x, const fc_checkpoint_position *at, 
 static double norm_of(const void *values, fc_dtype dtype, int64_t count)
 {
     double sum = 0;
-    for (int64_t i = 0; values != NULL && i < count; i++) {
+    for (int64_t i = 0; i < count; i++) {
         double value =
             dtype == FC_F64 ? ((const double *)values)[i] : (double)((const float *)values)[i];
         sum += value * value;
@@ -103,8 +103,14 @@ static void measure_parameters(const fc_params *p, fc_incident *out)
         if (item->name != NULL) {
             int64_t at = out->params++;
             out->param_name[at] = fc_strdup(item->name);
-            out->param_norm[at] = norm_of(fc_param_data(p, i), p->dtype, item->count);
-            out->param_grad_norm[at] = norm_of(fc_param_grad(p, i), p->dtype, item->count);
+            void *values = fc_alloc((size_t)item->count, fc_dtype_bytes(p->dtype));
+            fc_param_read(p, i, values);
+            out->param_norm[at] = norm_of(values, p->dtype, item->count);
+            if (item->grad_offset >= 0) { /* else frozen: 0 */
+                fc_param_read_grad(p, i, values);
+                out->param_grad_norm[at] = norm_of(values, p->dtype, item->count);
+            }
+            fc_free(&values);
         }
     }
 }

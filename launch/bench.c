@@ -1,6 +1,7 @@
 /* `fineclip bench EXPERIMENT.yaml`: steps on made-up data against what the machine can do. */
 #include "core/clock.h"
 #include "core/cpu/gemm.h"
+#include "core/cuda/cuda.h"
 #include "core/fatal.h"
 #include "core/log.h"
 #include "core/memory.h"
@@ -13,16 +14,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SQUARE = 2048, WARM_UP = 2, MIN_STEPS = 5, MAX_STEPS = 200 };
+enum {
+    SQUARE = 2048,
+    MIN_SQUARE = 128,
+    MAX_SQUARE = 8192,
+    WARM_UP = 2,
+    MIN_STEPS = 5,
+    MAX_STEPS = 200
+};
 /* Ids of a COCO caption and of a region caption with their start and end, rounded up. */
 enum { CAPTION_TOKENS = 16, REGION_TOKENS = 12 };
 enum { CONCEPTS = 80 }; /* COCO's categories */
-static const double ENOUGH_SECONDS = 10;
+static const double ENOUGH_SECONDS = 10, LONG_PRODUCT = 2e-3;
 
 typedef struct timings {
     int count;
     double step[MAX_STEPS], gradients[MAX_STEPS], wait[MAX_STEPS], square[MAX_STEPS]; /* seconds */
-    double flops; /* of the model, a step and rank */
+    double flops;             /* of the model, a step and rank */
+    int64_t side, peak_bytes; /* of the square product; of memory, on the device */
 } timings;
 
 static int ascending(const void *a, const void *b)
@@ -46,8 +55,30 @@ static double time_square(const float *a, const float *b, float *c)
     return fc_clock_seconds() - start;
 }
 
-static fc_status time_steps(fc_step *step, fc_comm *comm, const fc_batch *batch, timings *t)
+/* The same on a device, of the tape's type and large enough to be worth its while; once the steps
+ * are done and what they held is known. */
+static void time_device(const fc_clip *model, timings *t)
 {
+    const fc_dtype type = model->params->compute;
+    double seconds = 0;
+    t->peak_bytes = fc_device_peak_bytes();
+    for (t->side = MIN_SQUARE; t->side < MAX_SQUARE; t->side *= 2) {
+        seconds = fc_cuda_time_product(type, t->side);
+        if (seconds > LONG_PRODUCT) {
+            break;
+        }
+    }
+    seconds = t->side == MAX_SQUARE ? fc_cuda_time_product(type, t->side) : seconds;
+    for (int i = 0; i < t->count; i++) {
+        t->square[i] = seconds;
+    }
+}
+
+static fc_status time_steps(fc_step *step, const fc_clip *model, fc_comm *comm,
+                            const fc_batch *batch, timings *t)
+{
+    const fc_backend *backend = model->params->backend;
+    const bool on_host = backend->on_host;
     float *a = fc_alloc((size_t)SQUARE * SQUARE, sizeof *a),
           *b = fc_alloc((size_t)SQUARE * SQUARE, sizeof *b);
     float *c = fc_alloc((size_t)SQUARE * SQUARE, sizeof *c);
@@ -59,12 +90,13 @@ static fc_status time_steps(fc_step *step, fc_comm *comm, const fc_batch *batch,
     fc_status status = FC_OK;
     for (int i = -WARM_UP; status == FC_OK && i < MAX_STEPS; i++) {
         fc_step_result result;
-        double square = time_square(a, b, c);
+        double square = on_host ? time_square(a, b, c) : 0;
         FC_TRY_GOTO(status, fc_comm_barrier(comm), done);
         double start = fc_clock_seconds();
         FC_TRY_GOTO(status, fc_step_gradients(step, batch, &result), done);
         double middle = fc_clock_seconds();
         FC_TRY_GOTO(status, fc_step_update(step, 1e-6, &result), done);
+        backend->synchronize();
         FC_TRY_GOTO(status, fc_comm_barrier(comm), done);
         double end = fc_clock_seconds();
         if (i < 0) {
@@ -83,6 +115,9 @@ static fc_status time_steps(fc_step *step, fc_comm *comm, const fc_batch *batch,
             break;
         }
     }
+    if (!on_host) {
+        time_device(model, t);
+    }
 done:
     fc_free(&a);
     fc_free(&b);
@@ -100,16 +135,24 @@ static void report(const fc_config *config, fc_step *step, const fc_clip *model,
 {
     double seconds = median(t->step, t->count), square = median(t->square, t->count);
     double gradients = median(t->gradients, t->count), wait = median(t->wait, t->count);
-    double rate = t->flops / seconds, peak = 2.0 * SQUARE * SQUARE * SQUARE / square;
+    double rate = t->flops / seconds, side = (double)t->side;
+    double peak = 2.0 * side * side * side / square;
+    const bool on_host = model->params->backend->on_host;
     int64_t activations, temporaries, bytes = (int64_t)fc_dtype_bytes(model->params->dtype);
     fc_step_memory(step, &activations, &temporaries);
     const fc_adamw *adamw = fc_step_optimizer(step);
     double fixed =
         (double)(bytes * (model->params->total + model->params->grad_total + 2 * adamw->count));
+    if (model->params->working != NULL) {
+        fixed += (double)(model->params->total * (int64_t)fc_dtype_bytes(model->params->compute));
+    }
     double mib = 1 << 20;
     printf("model: %s, %d pixels, %d pictures x %d boxes a rank, %d ranks, %d threads a rank, %s\n",
            model->config.name, model->image_size, config->train.batch_size, config->data.max_boxes,
-           ranks, fc_dist_threads(), model->params->dtype == FC_F64 ? "fp64" : "fp32");
+           ranks, fc_dist_threads(), fc_precision_name(model->params->compute));
+    if (!on_host) {
+        printf("device: %s\n", fc_cuda_device_name());
+    }
     printf("steps: %d, medians follow\n", t->count);
     print_line("step_seconds", seconds, "");
     print_line("gradient_seconds", gradients, "");
@@ -118,25 +161,36 @@ static void report(const fc_config *config, fc_step *step, const fc_clip *model,
     print_line("images_per_second", (double)config->train.batch_size * ranks / seconds, "");
     print_line("model_gflop", t->flops / 1e9, "a step and rank");
     print_line("model_gflops", rate / 1e9, "a second and rank");
-    print_line("sgemm_2048_gflops", peak / 1e9, "a second and rank, same process");
-    print_line("share_of_sgemm", rate / peak, "");
+    if (on_host) {
+        print_line("sgemm_2048_gflops", peak / 1e9, "a second and rank, same process");
+        print_line("share_of_sgemm", rate / peak, "");
+    } else {
+        printf("gemm_%lld_gflops: %.4g a second and rank, same process, same type\n",
+               (long long)t->side, peak / 1e9);
+        print_line("share_of_gemm", rate / peak, "");
+    }
     print_line("weights_gradients_optimizer_mib", fixed / mib, "");
     print_line("activations_mib", (double)activations / mib, "");
     print_line("temporaries_mib", (double)temporaries / mib, "");
     print_line("peak_host_mib", (double)fc_peak_host_bytes() / mib, "");
-    print_line("peak_over_needed", (double)fc_peak_host_bytes() / (fixed + (double)activations),
-               "");
+    double most = (double)(on_host ? fc_peak_host_bytes() : t->peak_bytes);
+    if (!on_host) {
+        print_line("peak_device_mib", most / mib, "");
+    }
+    print_line("peak_over_needed", most / (fixed + (double)activations), "");
 }
 
 static fc_status bench(const fc_config *config)
 {
     fc_comm *comm = fc_dist_comm();
     fc_step_options options;
-    FC_TRY(fc_experiment_check_device(config));
+    fc_device device;
+    FC_TRY(fc_device_open(&device, config, comm));
     FC_TRY(fc_experiment_step_options(config, fc_comm_size(comm), &options));
     fc_clip *model;
-    FC_TRY(fc_clip_create(&model, &config->model.config, config->model.image_size,
-                          fc_experiment_dtype(config), fc_experiment_freeze(config)));
+    FC_TRY(fc_clip_create_on(&model, device.backend, &config->model.config,
+                             config->model.image_size, device.compute,
+                             fc_experiment_freeze(config)));
     fc_log_info("drawing weights");
     fc_clip_init(model, (uint64_t)config->seed);
     unsigned needs = fc_step_needs(&options);
@@ -159,8 +213,9 @@ static fc_status bench(const fc_config *config)
     }
     fc_step *step = fc_step_create(model, comm, &options);
     timings *t = fc_alloc(1, sizeof *t);
+    t->side = SQUARE;
     fc_log_info("timing steps, at least %d and %g s", MIN_STEPS, ENOUGH_SECONDS);
-    fc_status status = time_steps(step, comm, &batch, t);
+    fc_status status = time_steps(step, model, comm, &batch, t);
     if (status != FC_OK) {
         fc_fatal(status);
     }

@@ -116,20 +116,14 @@ fc_status fc_checkpoint_set_aside(const char *folder, int64_t step, fc_comm *com
 fc_status fc_checkpoint_save_state(const char *folder, const fc_clip *model, fc_adamw *adamw,
                                    fc_comm *comm, const fc_checkpoint_position *position, int keep)
 {
-    const fc_params *p = model->params;
-    size_t bytes = fc_dtype_bytes(p->dtype);
-    void *m = adamw->m, *v = adamw->v;
-    bool sharded = adamw->options.shard;
-    fc_status status = FC_OK;
-    if (sharded) {
-        m = fc_alloc((size_t)p->grad_total, bytes);
-        v = fc_alloc((size_t)p->grad_total, bytes);
-        status = fc_adamw_gather(adamw, m, v);
-    }
+    const bool readable = model->params->backend->on_host && !adamw->options.shard;
+    fci_state_values values =
+        fci_state_open(model, adamw->steps, readable ? adamw->m : NULL, readable ? adamw->v : NULL);
+    fc_status status = readable ? FC_OK : fc_adamw_gather(adamw, values.m, values.v);
     if (status == FC_OK && fc_comm_rank(comm) == 0) {
         char *path =
             fc_format("%s/" STATE_PREFIX "%09lld" SUFFIX, folder, (long long)position->step);
-        fci_state_tensors list = fci_state_list(model, m, v, adamw->steps);
+        fci_state_tensors list = fci_state_list(model, &values);
         status = fci_state_write(path, &list, position);
         fci_state_list_free(&list);
         fc_free(&path);
@@ -137,10 +131,7 @@ fc_status fc_checkpoint_save_state(const char *folder, const fc_clip *model, fc_
             status = remove_old(folder, keep);
         }
     }
-    if (sharded) {
-        fc_free(&m);
-        fc_free(&v);
-    }
+    fci_state_close(&values);
     return fc_dist_agree(status);
 }
 
@@ -262,8 +253,11 @@ static void share_frozen(const fc_clip *model)
     const fc_params *p = model->params;
     for (int i = 0; model->initial != NULL && i < p->count; i++) {
         if (p->items[i].name != NULL && !p->items[i].trainable) {
-            memcpy(fci_state_initial(model, p->items[i].name), fc_param_data(p, i),
-                   (size_t)p->items[i].count * fc_dtype_bytes(p->dtype));
+            void *values = fc_alloc((size_t)p->items[i].count, fc_dtype_bytes(p->dtype));
+            fc_param_read(p, i, values);
+            fc_param_write(model->initial->params, fci_state_initial(model, p->items[i].name),
+                           values);
+            fc_free(&values);
         }
     }
 }
@@ -274,21 +268,19 @@ static fc_status read_state(const fc_safetensors *st, fc_clip *model, fc_adamw *
     bool other_version;
     FC_TRY(fci_state_check(st, &other_version));
     FC_TRY(fci_state_position(st, position));
-    const fc_params *p = model->params;
-    size_t bytes = fc_dtype_bytes(p->dtype);
-    void *m = fc_alloc((size_t)p->grad_total, bytes), *v = fc_alloc((size_t)p->grad_total, bytes);
-    fci_state_tensors list = fci_state_list(model, m, v, adamw->steps);
+    fci_state_values values = fci_state_open(model, adamw->steps, NULL, NULL);
+    fci_state_tensors list = fci_state_list(model, &values);
     fc_status status = FC_OK;
     for (int i = 0; status == FC_OK && i < list.count; i++) {
         status = fci_state_copy(st, &list.tensors[i]);
     }
     if (status == FC_OK) {
-        fc_adamw_scatter(adamw, m, v);
+        fci_state_put(&values, model);
+        fc_adamw_scatter(adamw, values.m, values.v);
         share_frozen(model);
     }
     fci_state_list_free(&list);
-    fc_free(&m);
-    fc_free(&v);
+    fci_state_close(&values);
     return status;
 }
 
@@ -303,7 +295,7 @@ fc_status fc_checkpoint_load_state(const char *path, fc_clip *model, fc_adamw *a
 }
 
 /* Tensors "PREFIX.NAME" of a state into the parameters of a model. optional: those it has. */
-static fc_status read_parameters(const fc_safetensors *st, const char *prefix, const fc_params *p,
+static fc_status read_parameters(const fc_safetensors *st, const char *prefix, fc_params *p,
                                  bool optional)
 {
     fc_status status = FC_OK;
@@ -313,15 +305,20 @@ static fc_status read_parameters(const fc_safetensors *st, const char *prefix, c
             continue;
         }
         char *name = fc_format("%s.%s", prefix, item->name);
+        void *values = fc_alloc((size_t)item->count, fc_dtype_bytes(p->dtype));
         fc_st_tensor want = {.name = name,
                              .dtype = p->dtype == FC_F64 ? FC_ST_F64 : FC_ST_F32,
                              .ndim = item->ndim,
                              .count = item->count,
-                             .data = fc_param_data(p, i)};
+                             .data = values};
         memcpy(want.shape, item->shape, sizeof item->shape);
         if (!optional || fc_safetensors_find(st, name) != NULL) {
             status = fci_state_copy(st, &want);
+            if (status == FC_OK) {
+                fc_param_write(p, i, values);
+            }
         }
+        fc_free(&values);
         fc_free(&name);
     }
     return status;

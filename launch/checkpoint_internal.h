@@ -5,18 +5,32 @@
 #include "core/safetensors.h"
 #include "launch/checkpoint.h"
 
+/* What a state is made of, in the process's memory. */
+typedef struct fci_state_values {
+    void *model,
+        *initial;   /* laid out as params->data of the model, of model->initial; NULL: none */
+    void *m, *v;    /* (params->grad_total) */
+    int64_t *steps; /* (params->count) */
+    void *owned[4]; /* those of the four that are copies */
+} fci_state_values;
+
+/** Values of the models; m and v, or room for them where these are NULL. */
+fci_state_values fci_state_open(const fc_clip *model, int64_t *steps, void *m, void *v);
+/** Put the values into the models, where they are not there already. */
+void fci_state_put(const fci_state_values *values, fc_clip *model);
+void fci_state_close(fci_state_values *values);
+
 /* The tensors of a state: parameters and moments by name, how often each was updated, and what of
- * the initial model may differ from them, where that is kept. Data points into the models, into m
- * and v (params->grad_total each) and into steps. */
+ * the initial model may differ from them, where that is kept. Data points into the values. */
 typedef struct fci_state_tensors {
     int count;
     fc_st_tensor *tensors;
     char **names;
 } fci_state_tensors;
 
-fci_state_tensors fci_state_list(const fc_clip *model, void *m, void *v, int64_t *steps);
-/** Values of one parameter of model->initial. */
-void *fci_state_initial(const fc_clip *model, const char *name);
+fci_state_tensors fci_state_list(const fc_clip *model, const fci_state_values *values);
+/** Index of a parameter in model->initial->params. */
+int fci_state_initial(const fc_clip *model, const char *name);
 void fci_state_list_free(fci_state_tensors *list);
 FC_NODISCARD fc_status fci_state_write(const char *path, const fci_state_tensors *list,
                                        const fc_checkpoint_position *position);

@@ -155,14 +155,53 @@ static void list_add(fci_state_tensors *list, char *name, fc_st_dtype dtype, int
     list->names[list->count++] = name;
 }
 
-void *fci_state_initial(const fc_clip *model, const char *name)
+int fci_state_initial(const fc_clip *model, const char *name)
 {
     int i = fc_params_find(model->initial->params, name);
     FC_ASSERT(i >= 0);
-    return fc_param_data(model->initial->params, i);
+    return i;
 }
 
-fci_state_tensors fci_state_list(const fc_clip *model, void *m, void *v, int64_t *steps)
+/* Where the process can read the set's values it can write them. */
+static void *values_of(const fc_clip *model, void **owned)
+{
+    return model == NULL ? NULL : (void *)(uintptr_t)fc_params_on_host(model->params, owned);
+}
+
+fci_state_values fci_state_open(const fc_clip *model, int64_t *steps, void *m, void *v)
+{
+    fci_state_values values = {.m = m, .v = v, .steps = steps};
+    const size_t count = (size_t)model->params->grad_total;
+    const size_t bytes = fc_dtype_bytes(model->params->dtype);
+    values.model = values_of(model, &values.owned[0]);
+    values.initial = values_of(model->initial, &values.owned[1]);
+    if (m == NULL) {
+        values.m = values.owned[2] = fc_alloc(count, bytes);
+    }
+    if (v == NULL) {
+        values.v = values.owned[3] = fc_alloc(count, bytes);
+    }
+    return values;
+}
+
+void fci_state_put(const fci_state_values *values, fc_clip *model)
+{
+    if (values->owned[0] != NULL) {
+        fc_params_write(model->params, values->model);
+    }
+    if (values->owned[1] != NULL) {
+        fc_params_write(model->initial->params, values->initial);
+    }
+}
+
+void fci_state_close(fci_state_values *values)
+{
+    for (size_t i = 0; i < sizeof values->owned / sizeof *values->owned; i++) {
+        fc_free(&values->owned[i]);
+    }
+}
+
+fci_state_tensors fci_state_list(const fc_clip *model, const fci_state_values *values)
 {
     const fc_params *p = model->params;
     fci_state_tensors list = {0};
@@ -176,21 +215,23 @@ fci_state_tensors fci_state_list(const fc_clip *model, void *m, void *v, int64_t
             continue;
         }
         list_add(&list, fc_format("model.%s", item->name), dtype, item->ndim, item->shape,
-                 fc_param_data(p, i));
+                 (char *)values->model + (size_t)item->offset * bytes);
         if (item->trainable) {
             size_t at = (size_t)item->grad_offset * bytes;
             list_add(&list, fc_format("m.%s", item->name), dtype, item->ndim, item->shape,
-                     (char *)m + at);
+                     (char *)values->m + at);
             list_add(&list, fc_format("v.%s", item->name), dtype, item->ndim, item->shape,
-                     (char *)v + at);
+                     (char *)values->v + at);
         }
-        if (item->trainable && model->initial != NULL) {
+        if (item->trainable && values->initial != NULL) {
+            const fc_params *initial = model->initial->params;
+            size_t at = (size_t)initial->items[fci_state_initial(model, item->name)].offset * bytes;
             list_add(&list, fc_format("initial.%s", item->name), dtype, item->ndim, item->shape,
-                     fci_state_initial(model, item->name));
+                     (char *)values->initial + at);
         }
     }
     int64_t count = p->count;
-    list_add(&list, fc_strdup("updates"), FC_ST_I64, 1, &count, steps);
+    list_add(&list, fc_strdup("updates"), FC_ST_I64, 1, &count, values->steps);
     return list;
 }
 

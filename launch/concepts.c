@@ -79,7 +79,7 @@ fc_status fc_concepts_embed(fc_concepts *c, const fc_clip *model, fc_comm *comm)
 {
     fc_embedder e = {
         .model = model->initial != NULL ? model->initial : model, .comm = comm, .store = c->store};
-    e.tape = fc_tape_create(model->params->dtype);
+    e.tape = fc_clip_tape(e.model);
     (void)fc_tape_record(e.tape, false);
     fc_free(&c->embeddings);
     fc_status status = fc_embed_classes(&e, &c->embeddings);

@@ -102,6 +102,7 @@ typedef struct fc_config {
         const char *resume; /* "auto", "never" or a path */
     } train;
     struct {
+        bool staged_collectives;
         double step_timeout; /* seconds */
         fc_on_bad_loss on_bad_loss;
         double spike_sigma; /* 0: off */

@@ -3,6 +3,7 @@
 #include "core/crash.h"
 #include "core/fatal.h"
 #include "core/log.h"
+#include "launch/device.h"
 #include "launch/watchdog.h"
 
 #include <stdio.h>
@@ -103,6 +104,7 @@ int fc_dist_cores(void)
 void fc_dist_stop(void)
 {
     fc_watchdog_stop();
+    fc_device_close();
     fc_fatal_guard_exit(false);
     fc_comm_destroy(&process.comm);
     if (process.mpi) {

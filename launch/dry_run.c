@@ -71,9 +71,9 @@ static double teacher_flops(const fc_experiment *x)
     return cost.forward_flops;
 }
 
-static double mib(double values, const fc_experiment *x)
+static double mib(double values, fc_dtype dtype)
 {
-    return values * (double)fc_dtype_bytes(x->dtype) / (1 << 20);
+    return values * (double)fc_dtype_bytes(dtype) / (1 << 20);
 }
 
 fc_status fc_dry_run(const fc_experiment *x)
@@ -96,6 +96,11 @@ fc_status fc_dry_run(const fc_experiment *x)
     double beside = (initial != NULL ? (double)fc_params_size(initial->params) : 0) +
                     (x->concepts != NULL ? (double)(x->concepts->count * dim) : 0);
     double fixed = (double)fc_params_size(p) + trained + 2 * trained / parts + beside;
+    const fc_dtype compute = x->device.compute;
+    double held = mib(fixed, p->dtype);
+    if (p->dtype != compute) { /* what tensors show of the weights */
+        held += mib((double)fc_params_size(p) * (initial != NULL ? 2 : 1), compute);
+    }
     fputs("\n", stdout);
     fc_table *t = fc_table_create(2, NULL);
     fc_table_cell(t, "parameters");
@@ -115,8 +120,8 @@ fc_status fc_dry_run(const fc_experiment *x)
                   "about %.0f MiB: weights, gradients and optimizer %.0f, activations %.0f (at "
                   "most %.0f with %d boxes in "
                   "every picture)",
-                  mib(fixed + cost.activations, x), mib(fixed, x), mib(cost.activations, x),
-                  mib(worst.activations, x), x->config->data.max_boxes);
+                  held + mib(cost.activations, compute), held, mib(cost.activations, compute),
+                  mib(worst.activations, compute), x->config->data.max_boxes);
     fc_table_print(t, stdout);
     fc_table_destroy(&t);
     return FC_OK;

@@ -19,6 +19,17 @@ static size_t row_bytes(const fc_embedder *e)
     return (size_t)e->model->config.embed_dim * fc_dtype_bytes(e->model->params->dtype);
 }
 
+/* Rows of the wide type where the process can read them: the tensor's own where it can. */
+static const void *host_rows(const fc_embedder *e, const fc_tensor *t)
+{
+    if (fc_tape_backend(e->tape)->on_host) {
+        return t->data;
+    }
+    void *rows = fc_tape_alloc(e->tape, (size_t)t->rows * row_bytes(e));
+    fc_tape_read(e->tape, t, rows);
+    return rows;
+}
+
 static fc_status report(const fc_embedder *e, int64_t done, int64_t total)
 {
     fc_activity_beat();
@@ -83,9 +94,10 @@ fc_status fc_embed_text_rows(const fc_embedder *e, fc_token_set set, int64_t fir
     fc_tensor *y = fc_clip_text(e->model, e->tape, rows, ids, offsets, false);
     y = unit ? fc_l2norm(e->tape, y) : y;
     FC_TRY(fc_tape_status(e->tape));
+    const char *values = host_rows(e, y);
     for (int64_t r = 0; r < rows; r++) {
-        memcpy((char *)out + (size_t)item[r] * row_bytes(e),
-               (const char *)y->data + (size_t)r * row_bytes(e), row_bytes(e));
+        memcpy((char *)out + (size_t)item[r] * row_bytes(e), values + (size_t)r * row_bytes(e),
+               row_bytes(e));
     }
     return FC_OK;
 }
@@ -149,7 +161,7 @@ static fc_status picture_chunk(const fc_embedder *e, int64_t first, int64_t imag
     FC_TRY(fc_clip_vision(e->model, e->tape, &pixels, 0, 0, false, &cls, &dense));
     fc_tensor *y = fc_l2norm(e->tape, cls);
     FC_TRY(fc_tape_status(e->tape));
-    memcpy(out, y->data, (size_t)images * row_bytes(e));
+    fc_tape_read(e->tape, y, out);
     return FC_OK;
 }
 
@@ -192,7 +204,9 @@ static fc_status box_chunk(const fc_embedder *e, fc_box_chunk *chunk, int64_t *r
     chunk->features = fc_clip_box_features(e->tape, dense, e->model->grid, boxes, image, count);
     chunk->region = region;
     chunk->count = count;
-    return fc_tape_status(e->tape);
+    FC_TRY(fc_tape_status(e->tape));
+    chunk->rows = host_rows(e, chunk->features);
+    return FC_OK;
 }
 
 fc_status fc_embed_boxes(const fc_embedder *e, bool (*keep)(const fc_store *s, int64_t region),

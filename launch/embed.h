@@ -18,8 +18,9 @@ typedef struct fc_embedder {
     void *progress_ctx;
 } fc_embedder;
 
-/** Text embeddings (count, D) of items [0, count) of a token set, L2-normalised, model's type;
- * every rank gets all. `out` is heap (fc_free). Collective. Items without tokens give zeros. */
+/** Text embeddings (count, D) of items [0, count) of a token set, L2-normalised,
+ * model->params->dtype, in the process's memory; every rank gets all. `out` is heap (fc_free).
+ * Collective. Items without tokens give zeros. */
 FC_NODISCARD fc_status fc_embed_texts(const fc_embedder *e, fc_token_set set, int64_t count,
                                       void **out);
 /** Text embeddings (count, D) of items [first, first + count) into `out`, zeros beforehand, where
@@ -47,6 +48,7 @@ typedef struct fc_box_chunk {
     int64_t count;
     const int64_t *region;
     const fc_tensor *features; /* (count, D), unit length, valid until the visitor returns */
+    const void *rows;          /* their values in the process's memory, model->params->dtype */
 } fc_box_chunk;
 /** Visit the box features of every region for which keep() is true, chunk by chunk, this rank's
  * chunks only. */

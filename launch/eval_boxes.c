@@ -11,6 +11,7 @@ typedef struct tally {
     const fc_store *store;
     const void *classes; /* (K,D) */
     int64_t *counts;     /* (3,K): boxes, top-1 hits, top-5 hits */
+    fc_dtype dtype;      /* of classes and scores */
     void *scores;
     int64_t capacity;
     fc_arena *scratch;
@@ -27,7 +28,7 @@ static fc_status count_hits(void *ctx, const fc_box_chunk *chunk)
 {
     tally *t = ctx;
     int64_t classes = t->store->categories;
-    fc_dtype dtype = chunk->features->dtype;
+    fc_dtype dtype = t->dtype;
     if (chunk->count > t->capacity) {
         t->capacity = 2 * chunk->count;
         t->scores = fc_realloc(t->scores, (size_t)(t->capacity * classes), fc_dtype_bytes(dtype));
@@ -35,7 +36,7 @@ static fc_status count_hits(void *ctx, const fc_box_chunk *chunk)
     fci_scores_args args = {.rows = chunk->count,
                             .cols = classes,
                             .width = chunk->features->cols,
-                            .a = chunk->features->data,
+                            .a = chunk->rows,
                             .b = t->classes,
                             .y = t->scores};
     fci_kernels_cpu(dtype)->scores_fwd(&args, t->scratch);
@@ -91,7 +92,7 @@ fc_status fc_eval_boxes(const fc_embedder *e, fc_box_result *out)
 {
     const fc_store *s = e->store;
     FC_TRY(fc_eval_boxes_check(s));
-    tally t = {.store = s, .scratch = fc_arena_create()};
+    tally t = {.store = s, .dtype = e->model->params->dtype, .scratch = fc_arena_create()};
     void *classes = NULL;
     t.counts = fc_alloc((size_t)(3 * s->categories), sizeof *t.counts);
     fc_status status = fc_embed_classes(e, &classes);

@@ -13,24 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-fc_dtype fc_experiment_dtype(const fc_config *config)
-{
-    return config->precision == FC_PRECISION_FP64 ? FC_F64 : FC_F32;
-}
-
-fc_status fc_experiment_check_device(const fc_config *config)
-{
-    if (config->device == FC_DEVICE_CUDA) {
-        return fc_config_error(config, FC_USAGE, "device",
-                               "this build has no CUDA backend; use cpu or auto");
-    }
-    if (config->precision == FC_PRECISION_BF16) {
-        return fc_config_error(config, FC_USAGE, "precision",
-                               "bf16 needs device cuda; use fp32, fp64 or auto");
-    }
-    return FC_OK;
-}
-
 fc_status fc_experiment_step_options(const fc_config *config, int ranks, fc_step_options *out)
 {
     *out = (fc_step_options){.local_loss = config->train.local_loss,
@@ -98,10 +80,10 @@ static fc_status load_initial(const fc_config *config, fc_clip *model)
     return status;
 }
 
-fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip **out)
+fc_status fc_experiment_model(const fc_config *config, const fc_device *device, fc_clip **out)
 {
-    FC_TRY(fc_clip_create(out, &config->model.config, config->model.image_size, dtype,
-                          fc_experiment_freeze(config)));
+    FC_TRY(fc_clip_create_on(out, device->backend, &config->model.config, config->model.image_size,
+                             device->compute, fc_experiment_freeze(config)));
     (*out)->ensemble_alpha = config->train.ensemble_alpha;
     fc_status status = FC_OK;
     if (strcmp(config->model.init, "random") == 0) {
@@ -317,8 +299,8 @@ static fc_status open_sets(fc_experiment *x)
 fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm *comm,
                              unsigned purpose)
 {
-    *x = (fc_experiment){.config = config, .comm = comm, .dtype = fc_experiment_dtype(config)};
-    FC_TRY(fc_experiment_check_device(config));
+    *x = (fc_experiment){.config = config, .comm = comm};
+    FC_TRY(fc_device_open(&x->device, config, comm));
     FC_TRY(fc_experiment_step_options(config, fc_comm_size(comm), &x->step));
     if ((purpose & FC_FOR_TRAIN) != 0) {
         FC_TRY(fc_experiment_store(x, &config->data.train, "data.train", &x->train));
@@ -336,7 +318,7 @@ fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm 
     }
     FC_TRY(open_sets(x));
     FC_TRY(fc_leak_guard(x));
-    return fc_dist_agree(fc_experiment_model(config, x->dtype, &x->model));
+    return fc_dist_agree(fc_experiment_model(config, &x->device, &x->model));
 }
 
 void fc_experiment_close(fc_experiment *x)

@@ -3,7 +3,7 @@
 #ifndef FC_LAUNCH_EXPERIMENT_H
 #define FC_LAUNCH_EXPERIMENT_H
 
-#include "launch/config.h"
+#include "launch/device.h"
 #include "launch/schedule.h"
 #include "launch/step.h"
 #include "launch/summary.h"
@@ -11,7 +11,7 @@
 typedef struct fc_experiment {
     const fc_config *config;
     fc_comm *comm;
-    fc_dtype dtype;
+    fc_device device;
     fc_clip *model;
     fc_store *train, *box, *retrieval; /* NULL: not asked for; may be one store */
     fc_store *more[FC_MOST_SETS];      /* of eval.retrieval.more; may be one of these, too */
@@ -31,7 +31,8 @@ FC_NODISCARD fc_status fc_experiment_step_options(const fc_config *config, int r
 unsigned fc_experiment_freeze(const fc_config *config);
 /** Model with its weights (random or from model.init), and a copy of them in model->initial where
  * the run goes on needing it. All ranks read the file. */
-FC_NODISCARD fc_status fc_experiment_model(const fc_config *config, fc_dtype dtype, fc_clip **out);
+FC_NODISCARD fc_status fc_experiment_model(const fc_config *config, const fc_device *device,
+                                           fc_clip **out);
 /** The file that model.init means: of a run's folder its newest model, else as it stands ("random",
  * too). Heap. FC_NOINPUT: the folder has none. */
 FC_NODISCARD fc_status fc_experiment_init_file(const fc_config *config, char **path);
@@ -41,9 +42,6 @@ FC_NODISCARD fc_status fc_experiment_init_file(const fc_config *config, char **p
  *  epoch  as that file says, else 0 */
 FC_NODISCARD fc_status fc_experiment_weights(const fc_config *config, fc_comm *comm, fc_clip *model,
                                              char **from, double *epoch);
-fc_dtype fc_experiment_dtype(const fc_config *config);
-/** "fp32" or "fp64"; FC_USAGE where device or precision is not to be had. */
-FC_NODISCARD fc_status fc_experiment_check_device(const fc_config *config);
 
 /** Open everything for `purpose` (FC_FOR_TRAIN | FC_FOR_EVAL). Synthetic scenes are rendered once
  * into <output>/data by rank 0. Checks that stores have what terms and evaluations need, and that

@@ -52,7 +52,7 @@ static fc_status run_protocol(const fc_experiment *x, const char *label, fc_stor
                      .fit = fit,
                      .progress = show,
                      .progress_ctx = &progress};
-    e.tape = fc_tape_create(x->dtype);
+    e.tape = fc_clip_tape(model);
     (void)fc_tape_record(e.tape, false);
     fc_progress_begin(&progress, label, 0, store->images, 0);
     fc_status status = run(&e, out);
@@ -130,12 +130,16 @@ fc_status fc_experiment_evaluate(fc_experiment *x, double epoch, fc_evaluation *
     /* Ranks have drifted apart: what is kept, and so what is tested, is rank 0's model. */
     fc_params *p = x->model->params;
     size_t bytes = (size_t)p->total * fc_dtype_bytes(p->dtype);
-    void *own = memcpy(fc_alloc(bytes, 1), p->data, bytes);
-    fc_status status = fc_comm_broadcast(x->comm, p->data, p->total, fc_comm_real(p->dtype), 0);
+    void *own = fc_alloc(bytes, 1), *first = fc_alloc(bytes, 1);
+    p->backend->download(own, p->data, bytes);
+    memcpy(first, own, bytes);
+    fc_status status = fc_comm_broadcast(x->comm, first, p->total, fc_comm_real(p->dtype), 0);
     if (status == FC_OK) {
+        fc_params_write(p, first);
         status = evaluate(x, out);
     }
-    memcpy(p->data, own, bytes);
+    fc_params_write(p, own);
     fc_free(&own);
+    fc_free(&first);
     return status;
 }

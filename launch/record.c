@@ -18,7 +18,7 @@ fc_status fc_record_open(fc_results **out, const char *path, const fc_experiment
                             .config = text,
                             .code_version = FC_VERSION,
                             .device = "cpu",
-                            .precision = x->dtype == FC_F64 ? "fp64" : "fp32",
+                            .precision = fc_precision_name(x->device.compute),
                             .world_size = fc_comm_size(x->comm),
                             .parameters = fc_params_size(x->model->params),
                             .train_images = x->sampler != NULL ? fc_sampler_size(x->sampler) : 0,

@@ -103,6 +103,9 @@ static fc_status record_memory(run *r)
     int64_t *host = fc_alloc((size_t)ranks, sizeof *host),
             *device = fc_alloc((size_t)ranks, sizeof *device);
     fc_status status = fc_comm_all_gather_i64(r->x->comm, fc_peak_host_bytes(), host);
+    if (status == FC_OK) {
+        status = fc_comm_all_gather_i64(r->x->comm, fc_device_peak_bytes(), device);
+    }
     if (status == FC_OK && is_first_rank(r)) {
         fc_results_memory(r->results, ranks, device, host);
     }

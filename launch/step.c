@@ -25,7 +25,8 @@ struct fc_step {
     fc_tape *tape;
     fc_grad_reduce *reduce;
     fc_adamw *adamw;
-    /* accumulate: features of the whole step and their gradients */
+    /* accumulate: features of the whole step and their gradients, in the process's memory and the
+     * wide type */
     void *kept[KINDS], *kept_grad[KINDS];
     int64_t kept_rows[KINDS], kept_capacity[KINDS];
     bool has_grad[KINDS];
@@ -43,7 +44,7 @@ fc_step *fc_step_create(fc_clip *model, fc_comm *comm, const fc_step_options *op
     fc_step *s = fc_alloc(1, sizeof *s);
     *s = (fc_step){
         .model = model, .comm = comm, .options = *options, .needs = fc_step_needs(options)};
-    s->tape = fc_tape_create(model->params->dtype);
+    s->tape = fc_clip_tape(model);
     s->reduce = fc_grad_reduce_create(model->params, comm, BUCKET_BYTES);
     s->adamw = fc_adamw_create(model->params, comm, &options->adamw);
     return s;
@@ -85,11 +86,6 @@ void fc_step_memory(const fc_step *s, int64_t *activations, int64_t *temporaries
 {
     *activations = (int64_t)fc_tape_peak_activations(s->tape);
     *temporaries = (int64_t)fc_tape_peak_gradients(s->tape);
-}
-
-static double real_at(const fc_tensor *t, int64_t i)
-{
-    return t->dtype == FC_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
 }
 
 /* ---- Features of a part of the batch ---- */
@@ -212,24 +208,29 @@ static fc_status text_features(fc_step *s, const part *p, features *f)
 }
 
 /* Numbers that go wrong, in tests: one of this rank's features, or all of a kind far too large. */
-static void spoil(features *f)
+static void spoil(fc_step *s, features *f)
 {
     bool nan = fc_fault_due(FC_FAULT_nan, FC_AT_features);
     bool inf = fc_fault_due(FC_FAULT_inf, FC_AT_features);
     bool spike = fc_fault_due(FC_FAULT_spike, FC_AT_features);
     for (int k = 0; (nan || inf || spike) && k < KINDS; k++) {
         fc_tensor *t = f->of[k];
-        for (int64_t i = 0; t != NULL && t->rows > 0 && i < (spike ? fc_tensor_count(t) : 1); i++) {
-            double value = spike ? 50 * real_at(t, i) : nan ? NAN : INFINITY;
+        if (t == NULL || t->rows == 0) {
+            continue;
+        }
+        double *values = fc_tape_alloc(s->tape, (size_t)fc_tensor_count(t) * sizeof *values);
+        fc_tape_read(s->tape, t, values);
+        for (int64_t i = 0; i < (spike ? fc_tensor_count(t) : 1); i++) {
+            double bad = nan ? NAN : INFINITY;
             if (t->dtype == FC_F64) {
-                ((double *)t->data)[i] = value;
+                values[i] = spike ? 50 * values[i] : bad;
             } else {
-                ((float *)t->data)[i] = (float)value;
+                float *single = (float *)values + i;
+                *single = (float)(spike ? 50 * (double)*single : bad);
             }
         }
-        if (t != NULL && t->rows > 0) {
-            return;
-        }
+        fc_tape_write(s->tape, t, values);
+        return;
     }
 }
 
@@ -258,16 +259,11 @@ static fc_status part_features(fc_step *s, const fc_batch *batch, int index, boo
     }
     FC_TRY(vision_features(s, &p, f));
     FC_TRY(text_features(s, &p, f));
-    spoil(f);
+    spoil(s, f);
     return FC_OK;
 }
 
 /* ---- Losses ---- */
-
-static double value_of(const fc_tensor *t)
-{
-    return real_at(t, 0);
-}
 
 /* Runs every term; scalars and weights are what backward starts from. */
 static fc_status run_terms(fc_step *s, const features *f, fc_step_result *result,
@@ -300,7 +296,7 @@ static fc_status run_terms(fc_step *s, const features *f, fc_step_result *result
         fc_tape_pop(s->tape);
         FC_TRY(fc_tape_status(s->tape));
         weights[i] = term->weight;
-        result->terms[i] = value_of(scalars[i]);
+        result->terms[i] = fc_tape_value(s->tape, scalars[i]);
         result->loss += term->weight * result->terms[i];
     }
     return FC_OK;
@@ -323,24 +319,23 @@ static fc_status whole_batch(fc_step *s, const fc_batch *batch, fc_step_result *
 /* ---- In micro-batches: features of all without a tape, the losses once, then each again with the
  * features' gradients ---- */
 
-/* A rank may have no regions at all, and then no memory for them. */
-static void copy_rows(void *to, const void *from, int64_t rows, size_t row)
+static size_t row_bytes(const fc_step *s)
 {
-    if (rows > 0) {
-        memcpy(to, from, (size_t)rows * row);
-    }
+    return (size_t)s->model->config.embed_dim * fc_dtype_bytes(s->model->params->dtype);
 }
 
 static void keep(fc_step *s, int kind, const fc_tensor *t)
 {
-    size_t row = (size_t)t->cols * fc_dtype_bytes(t->dtype);
+    size_t row = row_bytes(s);
     int64_t need = s->kept_rows[kind] + t->rows;
     if (need > s->kept_capacity[kind]) {
         s->kept_capacity[kind] = 2 * need;
         s->kept[kind] = fc_realloc(s->kept[kind], (size_t)s->kept_capacity[kind], row);
         s->kept_grad[kind] = fc_realloc(s->kept_grad[kind], (size_t)s->kept_capacity[kind], row);
     }
-    copy_rows((char *)s->kept[kind] + (size_t)s->kept_rows[kind] * row, t->data, t->rows, row);
+    if (t->rows > 0) { /* a rank may have no regions at all, and then no memory for them */
+        fc_tape_read(s->tape, t, (char *)s->kept[kind] + (size_t)s->kept_rows[kind] * row);
+    }
     s->kept_rows[kind] = need;
 }
 
@@ -386,12 +381,13 @@ static fc_status feature_gradients(fc_step *s, fc_step_result *result)
     features f = {.captioned = s->kept_captioned, .captioned_count = s->captioned_count};
     static const unsigned need[KINDS] = {FC_NEED_IMAGE, FC_NEED_TEXT,        FC_NEED_BOX,
                                          FC_NEED_CROP,  FC_NEED_REGION_TEXT, FC_NEED_TEACHER};
-    size_t row = (size_t)s->model->config.embed_dim * fc_dtype_bytes(s->model->params->dtype);
     for (int k = 0; k < KINDS; k++) {
         if ((s->needs & need[k]) != 0) {
             f.of[k] =
                 fc_tape_matrix(s->tape, s->kept_rows[k], s->model->config.embed_dim, k != TEACHER);
-            copy_rows(f.of[k]->data, s->kept[k], s->kept_rows[k], row);
+            if (s->kept_rows[k] > 0) {
+                fc_tape_write(s->tape, f.of[k], s->kept[k]);
+            }
         }
     }
     fc_tensor *scalars[FC_MAX_TERMS];
@@ -400,8 +396,10 @@ static fc_status feature_gradients(fc_step *s, fc_step_result *result)
     FC_TRY_AS("backward", fc_backward(s->tape, s->options.term_count, scalars, weights));
     for (int k = 0; k < KINDS; k++) {
         s->has_grad[k] = f.of[k] != NULL && f.of[k]->grad != NULL;
-        if (s->has_grad[k]) {
-            copy_rows(s->kept_grad[k], f.of[k]->grad, s->kept_rows[k], row);
+        if (s->has_grad[k] && s->kept_rows[k] > 0) {
+            fc_tensor grad = *f.of[k];
+            grad.data = grad.grad;
+            fc_tape_read(s->tape, &grad, s->kept_grad[k]);
         }
     }
     result->flops += fc_tape_flops(s->tape, true);
@@ -413,7 +411,7 @@ static fc_status in_parts(fc_step *s, const fc_batch *batch, fc_step_result *res
 {
     FC_TRY_AS("forward", features_of_all(s, batch, result));
     FC_TRY(feature_gradients(s, result));
-    size_t row = (size_t)s->model->config.embed_dim * fc_dtype_bytes(s->model->params->dtype);
+    size_t row = row_bytes(s);
     int64_t done[KINDS] = {0};
     for (int m = 0; m < s->options.accumulate; m++) {
         features f;
@@ -439,24 +437,31 @@ static fc_status in_parts(fc_step *s, const fc_batch *batch, fc_step_result *res
  * the whole gradient of the scale, since every rank evaluates the whole loss. */
 static fc_status keep_own_gradients(fc_step *s)
 {
-    fc_params *p = s->model->params;
+    const fc_params *p = s->model->params;
+    const size_t bytes = (size_t)p->grad_total * fc_dtype_bytes(p->dtype);
     int ranks = fc_comm_size(s->comm);
-    int scale = s->model->logit_scale->param_first;
+    const fc_param *scale = &p->items[s->model->logit_scale->param_first];
+    void *grad = fc_alloc(bytes, 1);
+    p->backend->download(grad, p->grad, bytes);
     for (int64_t i = 0; i < p->grad_total; i++) {
-        if (i == p->items[scale].grad_offset) {
+        if (i == scale->grad_offset) {
             continue;
         }
         if (p->dtype == FC_F64) {
-            ((double *)p->grad)[i] *= ranks;
+            ((double *)grad)[i] *= ranks;
         } else {
-            ((float *)p->grad)[i] *= (float)ranks;
+            ((float *)grad)[i] *= (float)ranks;
         }
     }
-    if (!p->items[scale].trainable) {
-        return FC_OK;
+    fc_status status = FC_OK;
+    if (scale->trainable) {
+        status = fc_comm_all_reduce(
+            s->comm, (char *)grad + (size_t)scale->grad_offset * fc_dtype_bytes(p->dtype), 1,
+            fc_comm_real(p->dtype), FC_COMM_SUM);
     }
-    return fc_comm_all_reduce(s->comm, fc_param_grad(p, scale), 1, fc_comm_real(p->dtype),
-                              FC_COMM_SUM);
+    p->backend->upload(p->grad, grad, bytes);
+    fc_free(&grad);
+    return status;
 }
 
 static void find_concepts(fc_step *s, const fc_batch *batch)
@@ -472,7 +477,7 @@ static void find_concepts(fc_step *s, const fc_batch *batch)
 
 fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *result)
 {
-    *result = (fc_step_result){.logit_scale = exp(value_of(s->model->logit_scale))};
+    *result = (fc_step_result){.logit_scale = exp(fc_tape_value(s->tape, s->model->logit_scale))};
     fc_tape_reset(s->tape);
     (void)fc_tape_flops(s->tape, true);
     fc_params_zero_grad(s->model->params);
@@ -495,21 +500,20 @@ fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *r
     return FC_OK;
 }
 
-static void clamp_logit_scale(fc_tensor *t)
+static void clamp_logit_scale(fc_step *s)
 {
-    double value = value_of(t), clamped = value < 0 ? 0 : value > log(100.0) ? log(100.0) : value;
+    fc_tensor *t = s->model->logit_scale;
+    double value = fc_tape_value(s->tape, t);
+    double clamped = value < 0 ? 0 : value > log(100.0) ? log(100.0) : value;
     if (value != clamped) {
-        if (t->dtype == FC_F64) {
-            *(double *)t->data = clamped;
-        } else {
-            *(float *)t->data = (float)clamped;
-        }
+        const float single = (float)clamped;
+        fc_tape_write(s->tape, t, t->dtype == FC_F64 ? (const void *)&clamped : &single);
     }
 }
 
 fc_status fc_step_update(fc_step *s, double lr, const fc_step_result *result)
 {
     FC_TRY(fc_adamw_step(s->adamw, lr, result->grad_norm));
-    clamp_logit_scale(s->model->logit_scale);
+    clamp_logit_scale(s);
     return FC_OK;
 }

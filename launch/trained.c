@@ -37,7 +37,10 @@ static fc_status load_config(fc_trained *t, const fc_cli *cli)
     t->config->model.unlocked_blocks = 0;
     t->config->loss_count = 0; /* nothing trains, so that nothing of the beginning is kept */
     t->config->train.ensemble_alpha = 1;
-    return fc_experiment_check_device(t->config);
+    if (t->config->precision == FC_PRECISION_BF16) {
+        t->config->precision = FC_PRECISION_FP32;
+    }
+    return FC_OK;
 }
 
 static fc_status resize(fc_trained *t, int image_size)
@@ -56,8 +59,8 @@ fc_status fc_trained_open(fc_trained *t, const fc_cli *cli, int image_size)
 {
     *t = (fc_trained){.comm = fc_dist_comm()};
     FC_TRY(fc_dist_agree(load_config(t, cli)));
-    FC_TRY(
-        fc_dist_agree(fc_experiment_model(t->config, fc_experiment_dtype(t->config), &t->model)));
+    const fc_device cpu = fc_device_cpu(t->config);
+    FC_TRY(fc_dist_agree(fc_experiment_model(t->config, &cpu, &t->model)));
     FC_TRY(fc_experiment_weights(t->config, t->comm, t->model, &t->weights, &t->epoch));
     if (strcmp(t->weights, "random") == 0) {
         fc_log_warn("%s/checkpoints has no checkpoint: the model is at its random start",

@@ -6,35 +6,22 @@
  * rows of u and of v. It gathers all u, all v and, once known, the log-sum-exp of every row and
  * column: n x N tiles of S are then enough for the whole gradient of its own rows, so that no
  * gradient has to travel. */
-#include "core/kernel.h"
+#include "core/device_comm.h"
+#include "core/op/shared.h"
 #include "losses/loss.h"
 
 #include <math.h>
-#include <string.h>
 
 typedef struct contrastive_ctx {
     const fc_loss_inputs *in;
     fc_tensor *u, *v, *scale, *loss;
+    double s;
     void *all_u, *all_v;                 /* (N,D) */
-    void *lse_row, *lse_col;             /* (N) */
+    void *lse_row, *lse_col;             /* (N) of the wide type */
     int64_t first, total;                /* this rank's rows are [first, first+n) of N */
     int64_t other_first, other_count;    /* columns whose other softmax flows back into our rows */
     double feature_factor, scale_factor; /* weights of the gradients of features and of the scale */
 } contrastive_ctx;
-
-static double scalar(const void *data, fc_dtype dtype)
-{
-    return dtype == FC_F64 ? *(const double *)data : (double)*(const float *)data;
-}
-
-static void add_scalar(void *data, fc_dtype dtype, double value)
-{
-    if (dtype == FC_F64) {
-        *(double *)data += value;
-    } else {
-        *(float *)data += (float)value;
-    }
-}
 
 static void *offset(void *data, fc_dtype dtype, int64_t elements)
 {
@@ -51,51 +38,61 @@ static fci_contrastive_args direction(const contrastive_ctx *c, bool text)
         .cols = c->total,
         .width = own->cols,
         .first = c->first,
-        .scale = exp(scalar(c->scale->data, own->dtype)),
+        .scale = c->s,
         .own = own->data,
         .all = text ? c->all_u : c->all_v,
-        .lse_own = offset(lse_own, own->dtype, c->first),
+        .lse_own = offset(lse_own, fc_dtype_wide(own->dtype), c->first),
         .lse_other = text ? c->lse_row : c->lse_col,
         .other_first = c->other_first,
         .other_count = c->other_count,
     };
 }
 
-static const fci_kernels *kernels(const fc_tensor *t)
+/* Add to the gradient of the logarithm of the scale. */
+static void add_scale_gradient(fc_tape *tape, fc_tensor *scale, double value)
 {
-    return fci_kernels_cpu(t->dtype);
+    bool accumulate;
+    void *grad = fci_grad(tape, scale, &accumulate);
+    if (grad == NULL) {
+        return;
+    }
+    FC_ASSERT(accumulate || scale->params == NULL);
+    const fc_backend *backend = fc_tape_backend(tape);
+    const size_t bytes = fc_dtype_bytes(scale->dtype);
+    const float single = (float)value;
+    if (!accumulate) {
+        backend->fill(grad, 0, bytes);
+    }
+    const fci_add_args args = {
+        .count = 1,
+        .x = fci_tape_copy(tape, scale->dtype == FC_F64 ? (const void *)&value : &single, bytes),
+        .y = {.at = grad, .add = true}};
+    backend->kernels(scale->dtype)->add_fwd(&args, fci_tape_scratch(tape));
 }
 
 static void backward(fc_tape *tape, void *ctx)
 {
     const contrastive_ctx *c = ctx;
+    const fc_backend *backend = fc_tape_backend(tape);
     fc_dtype dtype = c->u->dtype;
-    double upstream = scalar(c->loss->grad, dtype);
-    double scale_grad = 0;
+    double upstream = fc_tape_grad_value(c->loss);
+    double parts[2];
+    double *sums = fci_tape_room(tape, sizeof parts);
     for (int text = 0; text < 2; text++) {
         fci_contrastive_args args = direction(c, text != 0);
         bool accumulate;
         args.grad = fci_grad(tape, text != 0 ? c->v : c->u, &accumulate);
         if (args.grad != NULL && !accumulate) {
-            memset(args.grad, 0, (size_t)(args.rows * args.width) * fc_dtype_bytes(dtype));
+            backend->fill(args.grad, 0, (size_t)(args.rows * args.width) * fc_dtype_bytes(dtype));
         }
         args.factor = upstream * c->feature_factor;
-        double part = 0;
-        args.scale_grad = &part;
-        kernels(c->u)->contrastive_bwd(&args, fci_tape_scratch(tape));
-        scale_grad += part;
+        args.scale_grad = sums + text;
+        FCI_RUN(tape, contrastive_bwd, &args);
         fci_tape_count(tape, (args.grad != NULL ? 4.0 : 2.0) * (double)args.rows *
                                  (double)args.cols * (double)args.width);
     }
-    bool accumulate;
-    void *grad = fci_grad(tape, c->scale, &accumulate);
-    if (grad != NULL) {
-        FC_ASSERT(accumulate || c->scale->params == NULL);
-        if (!accumulate) {
-            memset(grad, 0, fc_dtype_bytes(dtype));
-        }
-        add_scalar(grad, dtype, upstream * c->scale_factor * scale_grad);
-    }
+    backend->download(parts, sums, sizeof parts);
+    add_scale_gradient(tape, c->scale, upstream * c->scale_factor * (parts[0] + parts[1]));
 }
 
 static fc_status gather(contrastive_ctx *c, fc_tape *tape, const int64_t *rows_of)
@@ -107,38 +104,38 @@ static fc_status gather(contrastive_ctx *c, fc_tape *tape, const int64_t *rows_o
     for (int r = 0; r < ranks; r++) {
         counts[r] = rows_of[r] * c->u->cols;
     }
+    const fc_backend *backend = fc_tape_backend(tape);
     size_t bytes = (size_t)(c->total * c->u->cols) * fc_dtype_bytes(dtype);
     if (ranks == 1) {
         c->all_u = c->u->data;
         c->all_v = c->v->data;
         return FC_OK;
     }
-    c->all_u = fc_tape_alloc(tape, bytes);
-    c->all_v = fc_tape_alloc(tape, bytes);
-    FC_TRY(fc_comm_all_gather(comm, c->u->data, c->all_u, counts, fc_comm_real(dtype)));
-    return fc_comm_all_gather(comm, c->v->data, c->all_v, counts, fc_comm_real(dtype));
+    c->all_u = fci_tape_room(tape, bytes);
+    c->all_v = fci_tape_room(tape, bytes);
+    FC_TRY(fc_device_all_gather(backend, comm, c->u->data, c->all_u, counts, dtype));
+    return fc_device_all_gather(backend, comm, c->v->data, c->all_v, counts, dtype);
 }
 
 /* The value over the whole batch; lse_row and lse_col complete on every rank. */
 static fc_status forward_value(contrastive_ctx *c, fc_tape *tape, const int64_t *rows_of,
                                bool local, double *value)
 {
-    fc_dtype dtype = c->u->dtype;
-    size_t bytes = (size_t)c->total * fc_dtype_bytes(dtype);
-    double sum = 0;
+    const fc_backend *backend = fc_tape_backend(tape);
+    fc_dtype wide = fc_dtype_wide(c->u->dtype);
+    double parts[2];
+    double *sums = fci_tape_room(tape, sizeof parts);
     for (int text = 0; text < 2; text++) {
-        *(text != 0 ? &c->lse_col : &c->lse_row) = fc_tape_alloc(tape, bytes);
+        *(text != 0 ? &c->lse_col : &c->lse_row) = fci_tape_notes(tape, c->total);
         fci_contrastive_args args = direction(c, text != 0);
-        double part = 0;
-        args.loss_sum = &part;
-        kernels(c->u)->contrastive_fwd(&args, fci_tape_scratch(tape));
-        sum += part;
+        args.loss_sum = sums + text;
+        FCI_RUN(tape, contrastive_fwd, &args);
         fci_tape_count(tape, 2.0 * (double)args.rows * (double)args.cols * (double)args.width);
-        void *lse = text != 0 ? c->lse_col : c->lse_row;
-        void *own = fc_tape_alloc(tape, (size_t)c->u->rows * fc_dtype_bytes(dtype));
-        memcpy(own, offset(lse, dtype, c->first), (size_t)c->u->rows * fc_dtype_bytes(dtype));
-        FC_TRY(fc_comm_all_gather(c->in->comm, own, lse, rows_of, fc_comm_real(dtype)));
+        FC_TRY(fc_device_all_gather(backend, c->in->comm, args.lse_own,
+                                    text != 0 ? c->lse_col : c->lse_row, rows_of, wide));
     }
+    backend->download(parts, sums, sizeof parts);
+    double sum = parts[0] + parts[1];
     /* open_clip's local loss is the mean over ranks of each rank's own mean. */
     int ranks = fc_comm_size(c->in->comm);
     double rows = local ? (double)c->u->rows * ranks : (double)c->total;
@@ -189,12 +186,11 @@ fc_tensor *fc_contrastive(fc_tape *tape, const fc_loss_inputs *in, fc_tensor *u,
     *kept = *in;
     *c = (contrastive_ctx){.in = kept, .u = u, .v = v, .scale = in->logit_scale};
     double value;
+    c->s = exp(fc_tape_value(tape, in->logit_scale));
     if (forward(c, tape, &value) != FC_OK) {
         return fci_tape_fail(tape, FC_RUNTIME, "%s", fc_error_message());
     }
-    c->loss = fc_tape_tensor(tape, 0, NULL, fci_needs_grad(tape, 3, inputs));
-    memset(c->loss->data, 0, fc_dtype_bytes(c->loss->dtype));
-    add_scalar(c->loss->data, c->loss->dtype, value);
+    c->loss = fc_tape_scalar(tape, value, fci_needs_grad(tape, 3, inputs));
     contrastive_ctx *node = fci_tape_node(tape, backward, sizeof *node, c->loss, 3, inputs);
     if (node != NULL) {
         *node = *c;

@@ -37,11 +37,12 @@ typedef struct fc_loss_inputs {
     fc_tensor *region_text;   /* (C,D) */
     const int64_t *captioned; /* (C) region of each row of region_text */
     int64_t captioned_count;
-    fc_tensor *teacher;             /* (R,D), without gradient */
-    const int32_t *concept;         /* (R) row of concept_embeddings; -1: none */
-    const void *concept_embeddings; /* (K,D) of the tape's type, fixed */
-    int64_t concepts;               /* K */
-    uint64_t seed, step;            /* what a term's random choices hang on */
+    fc_tensor *teacher;     /* (R,D), without gradient */
+    const int32_t *concept; /* (R) row of concept_embeddings; -1: none */
+    const void
+        *concept_embeddings; /* (K,D) of the tape's wide type, in the process's memory, fixed */
+    int64_t concepts;        /* K */
+    uint64_t seed, step;     /* what a term's random choices hang on */
 } fc_loss_inputs;
 
 /* An option of a term beside `weight`: a key under losses.NAME. */

@@ -7,7 +7,7 @@
  * with others to a number; which ones depends on seed and step, so all ranks agree. The published
  * code draws on every rank for the rank's own batch.
  * R' regions with a concept, S concepts that compete, D width. */
-#include "core/op.h"
+#include "core/op/shared.h"
 #include "core/rng.h"
 #include "losses/loss.h"
 
@@ -70,68 +70,38 @@ static fc_tensor *embeddings(fc_tape *tape, const fc_loss_inputs *in, const int6
                              int64_t count)
 {
     fc_tensor *e = fc_tape_matrix(tape, count, in->box->cols, false);
-    size_t row = (size_t)in->box->cols * fc_dtype_bytes(in->box->dtype);
-    for (int64_t i = 0; e != NULL && i < count; i++) {
-        memcpy((char *)e->data + (size_t)i * row,
+    if (e == NULL) {
+        return NULL;
+    }
+    size_t row = (size_t)e->cols * fc_dtype_bytes(fc_dtype_wide(e->dtype));
+    char *rows = fc_tape_alloc(tape, (size_t)count * row);
+    for (int64_t i = 0; i < count; i++) {
+        memcpy(rows + (size_t)i * row,
                (const char *)in->concept_embeddings + (size_t)chosen[i] * row, row);
     }
+    fc_tape_write(tape, e, rows);
     return e;
 }
 
 /* ---- Sum of binary cross-entropies of s * cosine ---- */
 
 typedef struct bce_ctx {
-    fc_tensor *cosines, *loss; /* (R',S) */
-    const int32_t *own;        /* (R') column of the region's concept */
-    double scale, factor;      /* s; 1 / regions the mean is over */
+    fc_tensor *cosines, *loss;  /* (R',S) */
+    double factor;              /* 1 / regions the mean is over */
+    fci_sigmoid_loss_args args; /* own: column of the region's concept */
 } bce_ctx;
-
-static double value_at(const fc_tensor *t, int64_t i)
-{
-    return t->dtype == FC_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
-}
-
-static double sum_of_losses(const bce_ctx *c)
-{
-    int64_t cols = c->cosines->cols;
-    double sum = 0;
-    for (int64_t r = 0; r < c->cosines->rows; r++) {
-        double row = 0;
-        for (int64_t k = 0; k < cols; k++) {
-            double l = c->scale * value_at(c->cosines, r * cols + k);
-            row += fmax(l, 0) - (k == c->own[r] ? l : 0) + log1p(exp(-fabs(l)));
-        }
-        sum += row;
-    }
-    return sum;
-}
 
 static void backward(fc_tape *tape, void *ctx)
 {
-    const bce_ctx *c = ctx;
-    bool accumulate;
-    void *grad = fci_grad(tape, c->cosines, &accumulate);
-    if (grad == NULL) {
+    bce_ctx *c = ctx;
+    const fci_out out = fci_op_grad(tape, c->cosines);
+    if (out.at == NULL) {
         return;
     }
-    FC_ASSERT(!accumulate); /* made here, for this loss alone */
-    bool is_double = c->cosines->dtype == FC_F64;
-    double upstream =
-        is_double ? *(const double *)c->loss->grad : (double)*(const float *)c->loss->grad;
-    int64_t cols = c->cosines->cols;
-#pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < c->cosines->rows; r++) {
-        for (int64_t k = 0; k < cols; k++) {
-            double l = c->scale * value_at(c->cosines, r * cols + k);
-            double g =
-                upstream * c->factor * c->scale * (1 / (1 + exp(-l)) - (k == c->own[r] ? 1 : 0));
-            if (is_double) {
-                ((double *)grad)[r * cols + k] = g;
-            } else {
-                ((float *)grad)[r * cols + k] = (float)g;
-            }
-        }
-    }
+    FC_ASSERT(!out.add); /* made here, for this loss alone */
+    c->args.dcosines = out.at;
+    c->args.factor = fc_tape_grad_value(c->loss) * c->factor * c->args.scale;
+    FCI_RUN(tape, sigmoid_loss_bwd, &c->args);
 }
 
 static fc_tensor *cross_entropy(fc_tape *tape, const fc_loss_inputs *in, fc_tensor *cosines,
@@ -140,18 +110,20 @@ static fc_tensor *cross_entropy(fc_tape *tape, const fc_loss_inputs *in, fc_tens
     if (cosines == NULL || fc_tape_status(tape) != FC_OK) {
         return NULL;
     }
-    bce_ctx c = {.cosines = cosines, .own = own};
-    c.scale = exp(value_at(in->logit_scale, 0));
-    double value = sum_of_losses(&c);
+    double value;
+    bce_ctx c = {.cosines = cosines,
+                 .args = {.rows = cosines->rows,
+                          .cols = cosines->cols,
+                          .cosines = cosines->data,
+                          .own = fci_tape_copy(tape, own, (size_t)cosines->rows * sizeof *own),
+                          .scale = exp(fc_tape_value(tape, in->logit_scale)),
+                          .sum = fci_tape_room(tape, sizeof value)}};
+    FCI_RUN(tape, sigmoid_loss_fwd, &c.args);
+    fc_tape_backend(tape)->download(&value, c.args.sum, sizeof value);
     if (fc_region_mean(in, cosines->rows, &value, &c.factor) != FC_OK) {
         return fci_tape_fail(tape, FC_RUNTIME, "%s", fc_error_message());
     }
-    c.loss = fc_tape_tensor(tape, 0, NULL, fci_needs_grad(tape, 1, &cosines));
-    if (c.loss->dtype == FC_F64) {
-        *(double *)c.loss->data = value;
-    } else {
-        *(float *)c.loss->data = (float)value;
-    }
+    c.loss = fc_tape_scalar(tape, value, fci_needs_grad(tape, 1, &cosines));
     bce_ctx *node = fci_tape_node(tape, backward, sizeof *node, c.loss, 1, &cosines);
     if (node != NULL) {
         *node = c;

@@ -1,9 +1,8 @@
 /* L_SD: mean over regions of 1 - <box feature, embedding of the box's crop>, both of the live model
  * (FineCLIP section 3.3). Where gradients are averaged over ranks (gather_with_grad: false) the
  * mean is that of the ranks' means. */
+#include "core/op/shared.h"
 #include "losses/loss.h"
-
-#include <string.h>
 
 enum { STOP_NONE, STOP_CROPS, STOP_REGIONS };
 
@@ -20,28 +19,19 @@ typedef struct distill_ctx {
     double scale; /* 1 / regions the mean is over */
 } distill_ctx;
 
-/* grad (+)= -scale * upstream * other */
+/* grad (+)= -scale * upstream * other, rounded as the tape's values are */
 static void one_side(fc_tape *tape, const distill_ctx *c, fc_tensor *to, const fc_tensor *other)
 {
-    bool accumulate;
-    void *grad = fci_grad(tape, to, &accumulate);
-    int64_t count = fc_tensor_count(other);
-    if (grad == NULL) {
-        return;
-    }
-    if (!accumulate) {
-        memset(grad, 0, (size_t)count * fc_dtype_bytes(other->dtype));
-    }
-    if (other->dtype == FC_F64) {
-        double factor = -c->scale * *(const double *)c->loss->grad;
-        for (int64_t i = 0; i < count; i++) {
-            ((double *)grad)[i] += factor * ((const double *)other->data)[i];
-        }
-    } else {
-        float factor = (float)-c->scale * *(const float *)c->loss->grad;
-        for (int64_t i = 0; i < count; i++) {
-            ((float *)grad)[i] += factor * ((const float *)other->data)[i];
-        }
+    const double upstream = fc_tape_grad_value(c->loss);
+    const fci_cosine_distance_args args = {
+        .rows = other->rows,
+        .cols = other->cols,
+        .b = other->data,
+        .factor = other->dtype == FC_F64 ? -c->scale * upstream
+                                         : (double)((float)-c->scale * (float)upstream),
+        .da = fci_op_grad(tape, to)};
+    if (args.da.at != NULL) {
+        FCI_RUN(tape, cosine_distance_bwd, &args);
     }
 }
 
@@ -56,19 +46,17 @@ static void backward(fc_tape *tape, void *ctx)
     }
 }
 
-static double sum_of_distances(const fc_tensor *a, const fc_tensor *b)
+static double sum_of_distances(fc_tape *tape, const fc_tensor *a, const fc_tensor *b)
 {
-    double sum = 0;
-    for (int64_t r = 0; r < a->rows; r++) {
-        double dot = 0;
-        for (int64_t i = r * a->cols; i < (r + 1) * a->cols; i++) {
-            dot += a->dtype == FC_F64
-                       ? ((const double *)a->data)[i] * ((const double *)b->data)[i]
-                       : (double)((const float *)a->data)[i] * (double)((const float *)b->data)[i];
-        }
-        sum += 1.0 - dot;
-    }
-    return sum;
+    double value;
+    const fci_cosine_distance_args args = {.rows = a->rows,
+                                           .cols = a->cols,
+                                           .a = a->data,
+                                           .b = b->data,
+                                           .sum = fci_tape_room(tape, sizeof value)};
+    FCI_RUN(tape, cosine_distance_fwd, &args);
+    fc_tape_backend(tape)->download(&value, args.sum, sizeof value);
+    return value;
 }
 
 fc_tensor *fc_cosine_distance(fc_tape *tape, const fc_loss_inputs *in, fc_tensor *box,
@@ -78,20 +66,15 @@ fc_tensor *fc_cosine_distance(fc_tape *tape, const fc_loss_inputs *in, fc_tensor
         return NULL;
     }
     fc_tensor *inputs[2] = {box, other};
-    fc_tensor *loss = fc_tape_tensor(tape, 0, NULL, fci_needs_grad(tape, 2, inputs));
     if (box->rows != other->rows) {
         return fci_tape_fail(tape, FC_BUG, "%lld boxes, %lld embeddings of crops",
                              (long long)box->rows, (long long)other->rows);
     }
-    double value = sum_of_distances(box, other), scale;
+    double value = sum_of_distances(tape, box, other), scale;
     if (fc_region_mean(in, box->rows, &value, &scale) != FC_OK) {
         return fci_tape_fail(tape, FC_RUNTIME, "%s", fc_error_message());
     }
-    if (loss->dtype == FC_F64) {
-        *(double *)loss->data = value;
-    } else {
-        *(float *)loss->data = (float)value;
-    }
+    fc_tensor *loss = fc_tape_scalar(tape, value, fci_needs_grad(tape, 2, inputs));
     distill_ctx *c = fci_tape_node(tape, backward, sizeof *c, loss, 2, inputs);
     if (c != NULL) {
         *c = (distill_ctx){.box = box,

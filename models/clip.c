@@ -60,6 +60,8 @@ void fci_add_norm(fc_clip *m, fc_tensor *norm[2], int64_t width, const char *fmt
     va_end(ap);
     norm[0] = fci_add_vector(m, FCI_ONES, width, "%s.weight", prefix);
     norm[1] = fci_add_vector(m, FCI_ZEROS, width, "%s.bias", prefix);
+    fc_params_keep_wide(m->params, norm[0]->param_first);
+    fc_params_keep_wide(m->params, norm[1]->param_first);
 }
 
 void fci_align(fc_clip *m)
@@ -115,30 +117,42 @@ static void lock_tower(fc_clip *m, int blocks)
     }
 }
 
-/* Rotary tables of the grid in the model's type. */
+/* Rotary tables of the grid, in the masters' type. */
 static void build_rope(fc_clip *m)
 {
+    const fc_params *p = m->params;
     int64_t n = m->patches * (m->config.vision.head_width / 2);
+    size_t bytes = (size_t)n * fc_dtype_bytes(p->dtype);
     void **tables[2] = {&m->rope_cos, &m->rope_sin};
     double *values = fc_alloc((size_t)n * 2, sizeof *values);
+    float *singles = fc_alloc((size_t)n, sizeof *singles);
     fci_rope_tables(m->grid, m->config.vision.head_width, m->config.vision.pt_hw_seq_len, values,
                     values + n);
     for (int t = 0; t < 2; t++) {
         const double *from = values + t * n;
-        *tables[t] = fc_alloc((size_t)n, fc_dtype_bytes(m->params->dtype));
         for (int64_t i = 0; i < n; i++) {
-            if (m->params->dtype == FC_F64) {
-                ((double *)*tables[t])[i] = from[i];
-            } else {
-                ((float *)*tables[t])[i] = (float)from[i];
-            }
+            singles[i] = (float)from[i];
         }
+        *tables[t] = p->backend->alloc(bytes);
+        p->backend->upload(*tables[t], p->dtype == FC_F64 ? (const void *)from : singles, bytes);
     }
+    fc_free(&singles);
     fc_free(&values);
 }
 
 fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image_size,
                          fc_dtype dtype, unsigned freeze)
+{
+    return fc_clip_create_on(out, fc_backend_cpu(), config, image_size, dtype, freeze);
+}
+
+fc_tape *fc_clip_tape(const fc_clip *m)
+{
+    return fc_tape_create_on(m->params->backend, m->params->compute);
+}
+
+fc_status fc_clip_create_on(fc_clip **out, const fc_backend *backend, const fc_model_config *config,
+                            int image_size, fc_dtype compute, unsigned freeze)
 {
     int blocks = fci_train_last_blocks(freeze);
     FC_TRY(check_sizes(config, image_size));
@@ -147,7 +161,7 @@ fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image
                        blocks, config->vision.layers);
     }
     fc_clip *m = fc_alloc(1, sizeof *m);
-    fc_params *p = m->params = fc_params_create(dtype);
+    fc_params *p = m->params = fc_params_create_on(backend, compute);
     m->config = *config;
     m->image_size = image_size;
     m->grid = image_size / config->vision.patch_size;
@@ -158,6 +172,7 @@ fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image
     int scale =
         fci_add(m, (fci_init_rule){FCI_INIT_CONSTANT, log(1.0 / 0.07)}, 0, NULL, "logit_scale");
     m->logit_scale = fc_params_view(p, scale, 1, 0, 1);
+    fc_params_keep_wide(p, scale);
     fci_align(m);
     m->vision_first = p->count;
     fci_vision_kind(config)->build(m);
@@ -196,10 +211,10 @@ void fc_clip_destroy(fc_clip **mp)
     fc_clip_destroy(&m->initial);
     fci_vision_kind(&m->config)->destroy(m);
     fci_text_destroy(m);
+    fc_backend_free(m->params->backend, &m->rope_cos);
+    fc_backend_free(m->params->backend, &m->rope_sin);
     fc_params_destroy(&m->params);
     fc_free(&m->rules);
-    fc_free(&m->rope_cos);
-    fc_free(&m->rope_sin);
     fc_free(mp);
 }
 
@@ -242,6 +257,7 @@ void fc_clip_init(fc_clip *m, uint64_t seed)
         for (int64_t k = 0; k < item->count; k++) {
             values[k] = draw(&rng, m->rules[i]);
         }
+#pragma omp critical(fc_clip_init) /* a backend takes one call at a time */
         fc_param_set_f64(p, i, values);
         fc_free(&values);
     }
@@ -253,22 +269,34 @@ static void copy_positions(fc_clip *to, int to_index, const fc_clip *from, int f
     int64_t width = from->config.vision.width;
     double *in = fc_alloc((size_t)a->count, sizeof *in);
     double *out = fc_alloc((size_t)b->count, sizeof *out);
-    const void *data = fc_param_data(from->params, from_index);
+    void *values = fc_alloc((size_t)a->count, sizeof(double));
+    fc_param_read(from->params, from_index, values);
     for (int64_t k = 0; k < a->count; k++) {
-        in[k] = from->params->dtype == FC_F64 ? ((const double *)data)[k]
-                                              : (double)((const float *)data)[k];
+        in[k] = from->params->dtype == FC_F64 ? ((const double *)values)[k]
+                                              : (double)((const float *)values)[k];
     }
+    fc_free(&values);
     fci_positions_resize(in, from->grid, out, to->grid, width);
     fc_param_set_f64(to->params, to_index, out);
     fc_free(&in);
     fc_free(&out);
 }
 
+static void copy_values(fc_params *to, int to_index, const fc_params *from, int from_index)
+{
+    size_t bytes = fc_dtype_bytes(from->dtype);
+    void *values = fc_alloc((size_t)from->items[from_index].count, bytes);
+    fc_param_read(from, from_index, values);
+    fc_param_write(to, to_index, values);
+    fc_free(&values);
+}
+
 fc_status fc_clip_resized(fc_clip **out, const fc_clip *m, int image_size)
 {
     fc_clip *copy;
     unsigned all = FC_FREEZE_IMAGE | FC_FREEZE_TEXT | FC_FREEZE_LOGIT_SCALE;
-    FC_TRY(fc_clip_create(&copy, &m->config, image_size, m->params->dtype, all));
+    FC_TRY(fc_clip_create_on(&copy, m->params->backend, &m->config, image_size, m->params->compute,
+                             all));
     int positions = fc_params_find(m->params, fci_vision_positions(&m->config));
     /* Walk both by name: fillers for alignment need not be the same. */
     for (int i = 0, k = 0; i < copy->params->count; i++) {
@@ -282,8 +310,7 @@ fc_status fc_clip_resized(fc_clip **out, const fc_clip *m, int image_size)
         if (k == positions && image_size != m->image_size) {
             copy_positions(copy, i, m, k);
         } else {
-            memcpy(fc_param_data(copy->params, i), fc_param_data(m->params, k),
-                   (size_t)m->params->items[k].count * fc_dtype_bytes(m->params->dtype));
+            copy_values(copy->params, i, m->params, k);
         }
         k++;
     }

@@ -29,7 +29,7 @@ typedef struct fc_clip {
 
     void *vision; /* the tower of its kind */
     fci_text *text;
-    void *rope_cos, *rope_sin; /* (P, head width / 2) in the model's type; NULL for vit */
+    void *rope_cos, *rope_sin; /* (P, head width / 2) where and as the masters are; NULL for vit */
     fci_init_rule *rules;      /* one a parameter */
 
     struct fc_clip *initial; /* the model as it was before training, frozen; NULL: not kept */
@@ -43,6 +43,12 @@ typedef struct fc_clip {
  * or more blocks to train than there are */
 FC_NODISCARD fc_status fc_clip_create(fc_clip **out, const fc_model_config *config, int image_size,
                                       fc_dtype dtype, unsigned freeze);
+/** The same in a backend's memory, for tapes of type `compute` there. */
+FC_NODISCARD fc_status fc_clip_create_on(fc_clip **out, const fc_backend *backend,
+                                         const fc_model_config *config, int image_size,
+                                         fc_dtype compute, unsigned freeze);
+/** A tape to run it on. */
+fc_tape *fc_clip_tape(const fc_clip *m);
 void fc_clip_destroy(fc_clip **m);
 
 /** Random initialisation as the published model families do it (METHOD.md section 4b). What a

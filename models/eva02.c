@@ -70,9 +70,11 @@ static void build(fc_clip *m)
 
     int at = fci_add(m, LINEAR, 3, (int64_t[]){1, 1, width}, "visual.cls_token");
     v->cls_token = fc_params_view(m->params, at, 1, 0, width);
+    fc_params_keep_wide(m->params, at);
     at =
         fci_add(m, LINEAR, 3, (int64_t[]){1, 1 + m->patches, width}, "%s", fci_vision_positions(c));
     v->positions = fc_params_view(m->params, at, 1, 1 + m->patches, width);
+    fc_params_keep_wide(m->params, at);
     at = fci_add(m, (fci_init_rule){FCI_INIT_UNIFORM, 1.0 / sqrt(fan_in)}, 4,
                  (int64_t[]){width, 3, patch, patch}, "visual.patch_embed.proj.weight");
     v->patch_embed[0] = fc_params_view(m->params, at, 1, width, 3 * patch * patch);

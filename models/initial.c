@@ -53,22 +53,22 @@ fc_tensor *fc_clip_teacher(const fc_clip *m, fc_tape *tape, const uint8_t *rgb, 
 
 /* ---- Ensembling ---- */
 
-static void mix(const fc_clip *m, int i)
+/* One parameter's values between the initial ones and its own. */
+static void mix(const fc_clip *m, int i, const void *own, const void *initial, void *to)
 {
-    const fc_params *p = m->params;
-    int k = fc_params_find(m->initial->params, p->items[i].name);
-    FC_ASSERT(k >= 0 && m->initial->params->items[k].count == p->items[i].count);
-    void *to = fc_param_data(p, i);
-    const void *from = fc_param_data(m->initial->params, k);
+    const fc_params *p = m->params, *q = m->initial->params;
+    int k = fc_params_find(q, p->items[i].name);
+    FC_ASSERT(k >= 0 && q->items[k].count == p->items[i].count);
+    int64_t at = p->items[i].offset, from = q->items[k].offset;
     for (int64_t e = 0; e < p->items[i].count; e++) {
         /* In this form a value that did not move stays as it is. */
         if (p->dtype == FC_F64) {
-            double base = ((const double *)from)[e], *x = (double *)to + e;
-            *x = base + m->ensemble_alpha * (*x - base);
+            double base = ((const double *)initial)[from + e], x = ((const double *)own)[at + e];
+            ((double *)to)[at + e] = base + m->ensemble_alpha * (x - base);
         } else {
-            double base = (double)((const float *)from)[e];
-            float *x = (float *)to + e;
-            *x = (float)(base + m->ensemble_alpha * ((double)*x - base));
+            double base = (double)((const float *)initial)[from + e];
+            double x = (double)((const float *)own)[at + e];
+            ((float *)to)[at + e] = (float)(base + m->ensemble_alpha * (x - base));
         }
     }
 }
@@ -80,21 +80,28 @@ void fc_clip_ensemble_begin(fc_clip *m, void **own)
         return;
     }
     FC_ASSERT(m->initial != NULL);
-    const fc_params *p = m->params;
+    fc_params *p = m->params;
     size_t bytes = (size_t)p->total * fc_dtype_bytes(p->dtype);
-    *own = memcpy(fc_alloc(bytes, 1), p->data, bytes);
+    void *initial_owned, *mixed = fc_alloc(bytes, 1);
+    const void *initial = fc_params_on_host(m->initial->params, &initial_owned);
+    *own = fc_alloc(bytes, 1);
+    p->backend->download(*own, p->data, bytes);
+    memcpy(mixed, *own, bytes);
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < p->count; i++) {
         if (p->items[i].name != NULL) {
-            mix(m, i);
+            mix(m, i, *own, initial, mixed);
         }
     }
+    fc_params_write(p, mixed);
+    fc_free(&mixed);
+    fc_free(&initial_owned);
 }
 
 void fc_clip_ensemble_end(fc_clip *m, void **own)
 {
     if (*own != NULL) {
-        memcpy(m->params->data, *own, (size_t)m->params->total * fc_dtype_bytes(m->params->dtype));
+        fc_params_write(m->params, *own);
         fc_free(own);
     }
 }

@@ -202,7 +202,7 @@ fc_tensor *fc_clip_text(const fc_clip *m, fc_tape *tape, int64_t rows, const int
         (void)fc_tape_record(tape, false);
     }
     fc_tape_push(tape, "text");
-    if (fc_tape_dtype(tape) != m->params->dtype || rows < 1) {
+    if (fc_tape_dtype(tape) != m->params->compute || rows < 1) {
         fci_tape_fail(tape, FC_BUG, "%lld rows, or the tape's type is not the model's",
                       (long long)rows);
     } else if (pack(&p, m, tape, rows, tokens, offsets)) {
@@ -222,7 +222,7 @@ fc_tensor *fc_clip_text_tokens(const fc_clip *m, fc_tape *tape, const int32_t *t
     packed p;
     bool recording = fc_tape_record(tape, false);
     fc_tape_push(tape, "text");
-    if (fc_tape_dtype(tape) != m->params->dtype) {
+    if (fc_tape_dtype(tape) != m->params->compute) {
         fci_tape_fail(tape, FC_BUG, "the tape's type is not the model's");
     } else if (pack(&p, m, tape, 1, tokens, offsets)) {
         fc_tensor *x = trunk(m, tape, &p, m->config.text.layers, false);

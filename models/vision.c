@@ -143,7 +143,7 @@ static void split(const branch *b, fc_tensor *y, fc_tensor **cls, fc_tensor **de
 static bool check_call(const fc_clip *m, fc_tape *tape, const fc_pixels *pixels, int64_t sequences,
                        int64_t dense_count, int64_t class_first)
 {
-    if (fc_tape_dtype(tape) != m->params->dtype) {
+    if (fc_tape_dtype(tape) != m->params->compute) {
         fci_tape_fail(tape, FC_BUG, "the tape's type is not the model's");
     } else if (pixels->size != m->image_size) {
         fci_tape_fail(tape, FC_BUG, "pictures of side %d for a model of side %d", pixels->size,

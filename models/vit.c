@@ -23,6 +23,8 @@ static void build(fc_clip *m)
     v->class_embedding = fci_add_vector(m, by_width, width, "visual.class_embedding");
     v->positions =
         fci_add_matrix(m, by_width, 1 + m->patches, width, "%s", fci_vision_positions(c));
+    fc_params_keep_wide(m->params, v->class_embedding->param_first);
+    fc_params_keep_wide(m->params, v->positions->param_first);
     v->proj = fci_add_matrix(m, by_width, width, c->embed_dim, "visual.proj");
     int conv1 = fci_add(m, (fci_init_rule){FCI_INIT_UNIFORM, 1.0 / sqrt(fan_in)}, 4,
                         (int64_t[]){width, 3, patch, patch}, "visual.conv1.weight");

@@ -143,7 +143,13 @@ static fc_status read_parameter(fc_clip *m, int i, const fc_st_tensor *t)
     fc_params *p = m->params;
     const fc_param *item = &p->items[i];
     if (same_shape(t, item) && p->dtype == FC_F32) {
-        FC_TRY(fc_safetensors_read_f32(t, fc_param_data(p, i)));
+        float *singles = fc_alloc((size_t)t->count, sizeof *singles);
+        fc_status read = fc_safetensors_read_f32(t, singles);
+        if (read == FC_OK) {
+            fc_param_write(p, i, singles);
+        }
+        fc_free(&singles);
+        FC_TRY(read);
         return FC_OK;
     }
     double *values = fc_alloc((size_t)t->count, sizeof *values);
@@ -212,16 +218,21 @@ fc_status fc_clip_load(fc_clip *m, const char *path)
 
 /* ---- Writing ---- */
 
-/* Rotary tables as EVA-CLIP stores them: (P, head width), every value twice. */
-static float *rope_buffer(const fc_clip *m, const void *table)
+/* Rotary tables as EVA-CLIP stores them: (P, head width), every value twice. out[0] cosines, out[1]
+ * sines; heap. */
+static void rope_buffers(const fc_clip *m, float *out[2])
 {
     int64_t n = m->patches * m->config.vision.head_width;
-    float *out = fc_alloc((size_t)n, sizeof *out);
-    for (int64_t i = 0; i < n; i++) {
-        out[i] = m->params->dtype == FC_F64 ? (float)((const double *)table)[i / 2]
-                                            : ((const float *)table)[i / 2];
+    double *values = fc_alloc((size_t)n, sizeof *values); /* half as many of each */
+    fci_rope_tables(m->grid, m->config.vision.head_width, m->config.vision.pt_hw_seq_len, values,
+                    values + n / 2);
+    for (int k = 0; k < 2; k++) {
+        out[k] = fc_alloc((size_t)n, sizeof *out[k]);
+        for (int64_t i = 0; i < n; i++) {
+            out[k][i] = (float)values[k * (n / 2) + i / 2];
+        }
     }
-    return out;
+    fc_free(&values);
 }
 
 /* Tensors of a file being put together; owned are names and converted values. */
@@ -235,6 +246,11 @@ typedef struct listing {
 static void list_parameters(const fc_clip *m, listing *l)
 {
     const fc_params *p = m->params;
+    void *owned;
+    const char *all = fc_params_on_host(p, &owned);
+    if (owned != NULL) {
+        l->owned[l->owned_count++] = owned;
+    }
     for (int i = 0; i < p->count; i++) {
         const fc_param *item = &p->items[i];
         if (item->name == NULL) {
@@ -245,7 +261,7 @@ static void list_parameters(const fc_clip *m, listing *l)
                             .dtype = FC_ST_F32,
                             .ndim = item->ndim,
                             .count = item->count,
-                            .data = fc_param_data(p, i)};
+                            .data = all + (size_t)item->offset * fc_dtype_bytes(p->dtype)};
         memcpy(t->shape, item->shape, sizeof item->shape);
         if (p->dtype == FC_F64) {
             float *values = fc_alloc((size_t)item->count, sizeof *values);
@@ -257,10 +273,11 @@ static void list_parameters(const fc_clip *m, listing *l)
 
 static void list_rope(const fc_clip *m, listing *l)
 {
-    const void *tables[2] = {m->rope_cos, m->rope_sin};
+    float *tables[2];
+    rope_buffers(m, tables);
     static const char *const letters[2] = {"cos", "sin"};
     for (int k = 0; k < 2; k++) {
-        float *values = rope_buffer(m, tables[k]);
+        float *values = tables[k];
         l->owned[l->owned_count++] = values;
         for (int block = -1; block < m->config.vision.layers; block++) {
             char *name = block < 0
@@ -280,7 +297,7 @@ static void list_rope(const fc_clip *m, listing *l)
 
 fc_status fc_clip_save(const fc_clip *m, const char *path, const char *const *metadata)
 {
-    size_t most = (size_t)m->params->count + 2 * ((size_t)m->config.vision.layers + 2);
+    size_t most = (size_t)m->params->count + 1 + 2 * ((size_t)m->config.vision.layers + 2);
     listing l = {.tensors = fc_alloc(most, sizeof *l.tensors),
                  .owned = fc_alloc(most, sizeof *l.owned)};
     list_parameters(m, &l);

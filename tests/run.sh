@@ -41,9 +41,9 @@ status=0
 if $sanitize; then
     launch/build.sh build-asan all --preset asan-ubsan
     # Sanitizers and Open MPI's own memory tricks do not go together well, lint has nothing to gain, and what hits a run at a
-    # certain moment needs its usual speed.
+    # certain moment needs its usual speed, as does a program whose device is emulated.
     run_tests build-asan --label-exclude '^(mpi|gpu|slurm|meta)$' \
-        --exclude-regex '\.np[0-9]+$|^fault\.(crash|hang|stop|kill_loop)' "${arguments[@]}" || status=1
+        --exclude-regex '\.np[0-9]+$|^cuda\.program|^fault\.(crash|hang|stop|kill_loop)' "${arguments[@]}" || status=1
 fi
 run_tests build "${arguments[@]}" || status=1
 exit "$status"

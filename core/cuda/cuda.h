@@ -1,12 +1,35 @@
-/* The CUDA backend as the engine sees it. */
+/* The CUDA backend as the program sees it, also where it was built without one
+ * (core/cuda/absent.c): one device and one stream of work a rank. */
 #ifndef FC_CORE_CUDA_CUDA_H
 #define FC_CORE_CUDA_CUDA_H
 
+#include "core/comm.h"
 #include "core/kernel.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+bool fc_cuda_is_built(void);
+/** Number of devices; 0 where there is no driver or no device. */
+int fc_cuda_device_count(void);
+/** Take device `index` for this rank: its context, stream and libraries. FC_RUNTIME: names the
+ * device and CUDA's reason, or the library that is missing. */
+FC_NODISCARD fc_status fc_cuda_open(const fc_backend **out, int index);
+void fc_cuda_close(void);
+/** Collectives of the ranks' devices through NCCL, whose library is opened now; without this call
+ * what ranks exchange goes through the process's memory. Collective. FC_RUNTIME: the library that
+ * is missing, or NCCL's reason. */
+FC_NODISCARD fc_status fc_cuda_connect(fc_comm *comm);
+/** "NVIDIA H100 80GB HBM3"; static. */
+const char *fc_cuda_device_name(void);
+/** The same number for the same device whatever it is called, another for every other. */
+uint64_t fc_cuda_device_identity(void);
+/** Most bytes held on the device at once, libraries' own left out. */
+int64_t fc_cuda_peak_bytes(void);
+/** Seconds of one product of two square matrices of this side and type, the best of a few: what the
+ * device can do. */
+double fc_cuda_time_product(fc_dtype type, int64_t side);
 
 /** Kernels for tapes of this type, FC_F32 or FC_BF16. As core/kernel.h says, with these
  * differences: addresses are the device's; calls return before the work is done, in the order of

@@ -1,11 +1,16 @@
 #include "core/cuda/runtime.h"
 
+#include "core/cuda/cuda.h"
 #include "core/cuda/gemm.h"
 #include "core/fatal.h"
+#include "core/memory.h"
 
 #include <stdio.h>
 
-#include <dlfcn.h>
+typedef struct block {
+    void *at;
+    size_t bytes;
+} block;
 
 /* The rank's device: set once, like the process context of MPI. */
 static struct {
@@ -13,7 +18,15 @@ static struct {
     cudaStream_t stream;
     struct cudaDeviceProp properties;
     bool started;
+    block *blocks; /* what is allocated now */
+    int block_count;
+    size_t held, peak;
 } device;
+
+bool fc_cuda_is_built(void)
+{
+    return true;
+}
 
 int fc_cuda_device_count(void)
 {
@@ -31,7 +44,7 @@ static fc_status fails(cudaError_t error, const char *what, int index)
     return FC_FAIL(FC_RUNTIME, "cuda device %d: %s: %s", index, what, cudaGetErrorString(error));
 }
 
-fc_status fc_cuda_start(int index)
+fc_status fci_cuda_start(int index)
 {
     FC_ASSERT(!device.started);
     device.index = index;
@@ -58,18 +71,34 @@ fc_status fc_cuda_start(int index)
     return fci_cuda_gemm_start();
 }
 
-void fc_cuda_stop(void)
+void fci_cuda_stop(void)
 {
     if (device.started) {
         fci_cuda_gemm_stop();
         (void)cudaStreamDestroy(device.stream);
         device.started = false;
+        fc_free(&device.blocks);
+        device.block_count = 0;
     }
 }
 
 const char *fc_cuda_device_name(void)
 {
     return device.properties.name;
+}
+
+uint64_t fc_cuda_device_identity(void)
+{
+    uint64_t h = 14695981039346656037ULL; /* FNV-1a */
+    for (size_t i = 0; i < sizeof device.properties.uuid.bytes; i++) {
+        h = (h ^ (unsigned char)device.properties.uuid.bytes[i]) * 1099511628211ULL;
+    }
+    return h;
+}
+
+int64_t fc_cuda_peak_bytes(void)
+{
+    return (int64_t)device.peak;
 }
 
 cudaStream_t fci_cuda_stream(void)
@@ -101,16 +130,28 @@ void *fci_cuda_alloc(size_t bytes)
     }
     fci_cuda_check(error, "cudaMalloc");
     fci_cuda_check(cudaMemsetAsync(at, 0, bytes, device.stream), "cudaMemsetAsync");
+    device.blocks =
+        fc_realloc(device.blocks, (size_t)device.block_count + 1, sizeof *device.blocks);
+    device.blocks[device.block_count++] = (block){at, bytes};
+    device.held += bytes;
+    device.peak = device.held > device.peak ? device.held : device.peak;
     return at;
 }
 
 void fci_cuda_free(void *at)
 {
-    fci_cuda_check(cudaFree(at), "cudaFree");
+    for (int i = 0; i < device.block_count; i++) {
+        if (device.blocks[i].at == at) {
+            device.held -= device.blocks[i].bytes;
+            device.blocks[i] = device.blocks[--device.block_count];
+            fci_cuda_check(cudaFree(at), "cudaFree");
+            return;
+        }
+    }
+    FC_ASSERT(at == NULL);
 }
 
-void *fci_cuda_symbol(const char *library, const char *name)
+void fci_cuda_wait(cudaStream_t stream)
 {
-    void *handle = dlopen(library, RTLD_NOW | RTLD_GLOBAL); /* counted: opening again is cheap */
-    return handle == NULL ? NULL : dlsym(handle, name);
+    fci_cuda_check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
 }

@@ -12,14 +12,10 @@
 extern "C" {
 #endif
 
-/** Number of devices; 0 where there is no driver or no device. */
-int fc_cuda_device_count(void);
 /** Take device `index` for this rank: its context, stream and libraries. FC_RUNTIME: names the
  * device and CUDA's reason, or the library that is missing. */
-FC_NODISCARD fc_status fc_cuda_start(int index);
-void fc_cuda_stop(void);
-/** "NVIDIA H100 80GB HBM3"; static. */
-const char *fc_cuda_device_name(void);
+FC_NODISCARD fc_status fci_cuda_start(int index);
+void fci_cuda_stop(void);
 
 /** The stream that kernels of this rank run on. */
 cudaStream_t fci_cuda_stream(void);
@@ -28,7 +24,9 @@ void fci_cuda_check(cudaError_t error, const char *what);
 /** Device memory that outlives steps; zeroed. Ends the job with 71 where there is none left, saying
  * how much was asked for and how much is free. */
 void *fci_cuda_alloc(size_t bytes);
-void fci_cuda_free(void *at);
+void fci_cuda_free(void *at); /* NULL is fine */
+/** Wait for a stream's work; ends the job with 71 where the wait tells of a failure. */
+void fci_cuda_wait(cudaStream_t stream);
 /** A function of a shared library, NULL where either is missing; `library` is tried by this name in
  * the loader's places. */
 void *fci_cuda_symbol(const char *library, const char *name);

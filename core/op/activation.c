@@ -15,7 +15,7 @@ static void gelu_backward(fc_tape *tape, void *ctx)
 
 fc_tensor *fc_gelu(fc_tape *tape, fc_tensor *x, fc_gelu_kind kind)
 {
-    if (x == NULL || !fci_op_ready(tape, "gelu", 1, &x)) {
+    if (x == NULL || !fci_op_ready(tape, "gelu", 1, &x, 0)) {
         return NULL;
     }
     fc_tensor *y = fc_tape_matrix(tape, x->rows, x->cols, fci_needs_grad(tape, 1, &x));
@@ -44,7 +44,7 @@ static void swiglu_backward(fc_tape *tape, void *ctx)
 
 fc_tensor *fc_swiglu(fc_tape *tape, fc_tensor *ab)
 {
-    if (ab == NULL || !fci_op_ready(tape, "swiglu", 1, &ab)) {
+    if (ab == NULL || !fci_op_ready(tape, "swiglu", 1, &ab, 0)) {
         return NULL;
     }
     if (ab->cols % 2 != 0) {

@@ -34,6 +34,7 @@ static void carry_relevance(fc_tape *tape, const fci_attention_args *args, const
     FC_ASSERT(r->sequences == args->sequences);
     FC_ASSERT(
         memcmp(r->offsets, args->k_offsets, (size_t)(r->sequences + 1) * sizeof *r->offsets) == 0);
+    FC_ASSERT(fc_tape_backend(tape)->on_host); /* offsets and rows are the process's */
     r->left--;
     fci_attention_relevance_args carried = {.attention = args, .query = query, .rows = r->rows};
     FCI_RUN(tape, attention_relevance_fwd, &carried);
@@ -63,7 +64,8 @@ static void cross_backward(fc_tape *tape, void *ctx)
     c->args.dv = fci_op_grad(tape, c->v);
     if (c->k == c->v && c->args.dk.at != NULL) { /* one buffer, which both add to */
         if (!c->args.dk.add) {
-            memset(c->args.dk.at, 0, (size_t)fc_tensor_count(c->k) * fc_dtype_bytes(c->k->dtype));
+            fc_tape_backend(tape)->fill(
+                c->args.dk.at, 0, (size_t)fc_tensor_count(c->k) * fc_dtype_bytes(c->k->dtype));
         }
         c->args.dk.add = c->args.dv.add = true;
     }
@@ -116,9 +118,9 @@ static fc_tensor *attend(fc_tape *tape, const fc_attention_spec *spec, int64_t q
     args->sequences = spec->sequences;
     args->rows_q = q_rows;
     args->rows_k = k_rows;
-    args->q_offsets = fci_op_copy(tape, spec->q_offsets, bytes);
+    args->q_offsets = fci_tape_copy(tape, spec->q_offsets, bytes);
     args->k_offsets =
-        k_offsets == spec->q_offsets ? args->q_offsets : fci_op_copy(tape, k_offsets, bytes);
+        k_offsets == spec->q_offsets ? args->q_offsets : fci_tape_copy(tape, k_offsets, bytes);
     args->longest_q = longest(spec->q_offsets, spec->sequences);
     args->longest_k = longest(k_offsets, spec->sequences);
     args->causal = spec->causal;
@@ -126,8 +128,7 @@ static fc_tensor *attend(fc_tape *tape, const fc_attention_spec *spec, int64_t q
     args->rope_sin = spec->rope_sin;
     args->y = y->data;
     if (needs_grad) {
-        const int64_t numbers = q_rows * spec->heads;
-        args->lse = fc_tape_alloc(tape, (size_t)numbers * fc_dtype_bytes(fc_tape_dtype(tape)));
+        args->lse = fci_tape_notes(tape, q_rows * spec->heads);
     }
     FCI_RUN(tape, attention_fwd, args);
     *flops = 0;
@@ -142,7 +143,7 @@ static fc_tensor *attend(fc_tape *tape, const fc_attention_spec *spec, int64_t q
 
 fc_tensor *fc_attention(fc_tape *tape, fc_tensor *qkv, const fc_attention_spec *spec)
 {
-    if (qkv == NULL || !fci_op_ready(tape, "attention", 1, &qkv)) {
+    if (qkv == NULL || !fci_op_ready(tape, "attention", 1, &qkv, 0)) {
         return NULL;
     }
     if (qkv->cols % 3 != 0 || (spec->k_offsets != NULL && spec->k_offsets != spec->q_offsets)) {
@@ -175,7 +176,8 @@ fc_tensor *fc_attention_cross(fc_tape *tape, fc_tensor *q, fc_tensor *k, fc_tens
                               const fc_attention_spec *spec)
 {
     fc_tensor *inputs[3] = {q, k, v};
-    if (q == NULL || k == NULL || v == NULL || !fci_op_ready(tape, "attention_cross", 3, inputs)) {
+    if (q == NULL || k == NULL || v == NULL ||
+        !fci_op_ready(tape, "attention_cross", 3, inputs, 0)) {
         return NULL;
     }
     if (q->cols != k->cols || q == k || q == v) {

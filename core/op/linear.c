@@ -29,7 +29,7 @@ static fc_tensor *linear(fc_tape *tape, const char *op, bool inner_major, fc_ten
                          fc_tensor *w, fc_tensor *b, fc_tensor *residual)
 {
     fc_tensor *inputs[4] = {x, w, b, residual};
-    if (x == NULL || w == NULL || !fci_op_ready(tape, op, 4, inputs)) {
+    if (x == NULL || w == NULL || !fci_op_ready(tape, op, 4, inputs, 0)) {
         return NULL;
     }
     const int64_t outer = inner_major ? w->cols : w->rows;

@@ -18,7 +18,8 @@ static void layernorm_backward(fc_tape *tape, void *ctx)
 fc_tensor *fc_layernorm(fc_tape *tape, fc_tensor *x, fc_tensor *gain, fc_tensor *bias, double eps)
 {
     fc_tensor *inputs[3] = {x, gain, bias};
-    if (x == NULL || gain == NULL || bias == NULL || !fci_op_ready(tape, "layernorm", 3, inputs)) {
+    if (x == NULL || gain == NULL || bias == NULL ||
+        !fci_op_ready(tape, "layernorm", 3, inputs, 6U)) {
         return NULL;
     }
     if (fc_tensor_count(gain) != x->cols) {
@@ -28,7 +29,6 @@ fc_tensor *fc_layernorm(fc_tape *tape, fc_tensor *x, fc_tensor *gain, fc_tensor 
         return fci_op_misfit(tape, "layernorm", "bias", bias, "x", x);
     }
     const bool needs_grad = fci_needs_grad(tape, 3, inputs);
-    const size_t bytes = (size_t)x->rows * fc_dtype_bytes(x->dtype);
     fc_tensor *y = fc_tape_matrix(tape, x->rows, x->cols, needs_grad);
     fci_layernorm_args args = {.rows = x->rows,
                                .cols = x->cols,
@@ -37,8 +37,8 @@ fc_tensor *fc_layernorm(fc_tape *tape, fc_tensor *x, fc_tensor *gain, fc_tensor 
                                .gain = gain->data,
                                .bias = bias->data,
                                .y = y->data,
-                               .mean = needs_grad ? fc_tape_alloc(tape, bytes) : NULL,
-                               .rstd = needs_grad ? fc_tape_alloc(tape, bytes) : NULL};
+                               .mean = needs_grad ? fci_tape_notes(tape, x->rows) : NULL,
+                               .rstd = needs_grad ? fci_tape_notes(tape, x->rows) : NULL};
     FCI_RUN(tape, layernorm_fwd, &args);
     layernorm_ctx *c = fci_tape_node(tape, layernorm_backward, sizeof *c, y, 3, inputs);
     if (c != NULL) {
@@ -62,17 +62,16 @@ static void l2norm_backward(fc_tape *tape, void *ctx)
 
 fc_tensor *fc_l2norm(fc_tape *tape, fc_tensor *x)
 {
-    if (x == NULL || !fci_op_ready(tape, "l2norm", 1, &x)) {
+    if (x == NULL || !fci_op_ready(tape, "l2norm", 1, &x, 0)) {
         return NULL;
     }
     const bool needs_grad = fci_needs_grad(tape, 1, &x);
-    const size_t bytes = (size_t)x->rows * fc_dtype_bytes(x->dtype);
     fc_tensor *y = fc_tape_matrix(tape, x->rows, x->cols, needs_grad);
     fci_l2norm_args args = {.rows = x->rows,
                             .cols = x->cols,
                             .x = x->data,
                             .y = y->data,
-                            .norm = needs_grad ? fc_tape_alloc(tape, bytes) : NULL};
+                            .norm = needs_grad ? fci_tape_notes(tape, x->rows) : NULL};
     FCI_RUN(tape, l2norm_fwd, &args);
     l2norm_ctx *c = fci_tape_node(tape, l2norm_backward, sizeof *c, y, 1, &x);
     if (c != NULL) {

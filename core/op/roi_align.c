@@ -21,7 +21,7 @@ static void roi_backward(fc_tape *tape, void *ctx)
 fc_tensor *fc_roi_align(fc_tape *tape, fc_tensor *dense, int grid, const float *boxes,
                         const int32_t *image, int64_t n)
 {
-    if (dense == NULL || !fci_op_ready(tape, "roi_align", 1, &dense)) {
+    if (dense == NULL || !fci_op_ready(tape, "roi_align", 1, &dense, 0)) {
         return NULL;
     }
     const int64_t cells = (int64_t)grid * grid;
@@ -48,8 +48,8 @@ fc_tensor *fc_roi_align(fc_tape *tape, fc_tensor *dense, int grid, const float *
                                .cols = dense->cols,
                                .count = n,
                                .grid = grid,
-                               .boxes = fci_op_copy(tape, boxes, (size_t)n * 4 * sizeof *boxes),
-                               .image = fci_op_copy(tape, image, (size_t)n * sizeof *image),
+                               .boxes = fci_tape_copy(tape, boxes, (size_t)n * 4 * sizeof *boxes),
+                               .image = fci_tape_copy(tape, image, (size_t)n * sizeof *image),
                                .dense = dense->data,
                                .y = y->data};
     FCI_RUN(tape, roi_align_fwd, &args);

@@ -15,7 +15,7 @@ static void gather_backward(fc_tape *tape, void *ctx)
 
 fc_tensor *fc_gather_rows(fc_tape *tape, fc_tensor *x, const int64_t *index, int64_t n)
 {
-    if (x == NULL || !fci_op_ready(tape, "gather_rows", 1, &x)) {
+    if (x == NULL || !fci_op_ready(tape, "gather_rows", 1, &x, 0)) {
         return NULL;
     }
     for (int64_t i = 0; i < n; i++) {
@@ -29,7 +29,7 @@ fc_tensor *fc_gather_rows(fc_tape *tape, fc_tensor *x, const int64_t *index, int
     fci_gather_rows_args args = {.rows = x->rows,
                                  .cols = x->cols,
                                  .count = n,
-                                 .index = fci_op_copy(tape, index, (size_t)n * sizeof *index),
+                                 .index = fci_tape_copy(tape, index, (size_t)n * sizeof *index),
                                  .x = x->data,
                                  .y = y->data};
     FCI_RUN(tape, gather_rows_fwd, &args);
@@ -57,7 +57,7 @@ static void concat_backward(fc_tape *tape, void *ctx)
 fc_tensor *fc_concat_rows(fc_tape *tape, fc_tensor *a, fc_tensor *b)
 {
     fc_tensor *inputs[2] = {a, b};
-    if (a == NULL || b == NULL || !fci_op_ready(tape, "concat_rows", 2, inputs)) {
+    if (a == NULL || b == NULL || !fci_op_ready(tape, "concat_rows", 2, inputs, 0)) {
         return NULL;
     }
     if (a->cols != b->cols) {

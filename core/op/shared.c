@@ -1,14 +1,14 @@
 #include "core/op/shared.h"
 
-#include <string.h>
-
-bool fci_op_ready(fc_tape *tape, const char *op, int inputs, fc_tensor *const *input)
+bool fci_op_ready(fc_tape *tape, const char *op, int inputs, fc_tensor *const *input, unsigned wide)
 {
     if (fc_tape_status(tape) != FC_OK) {
         return false;
     }
     for (int i = 0; i < inputs; i++) {
-        if (input[i] != NULL && input[i]->dtype != fc_tape_dtype(tape)) {
+        const fc_dtype own = fc_tape_dtype(tape);
+        const fc_dtype want = (wide >> i & 1U) != 0 ? fc_dtype_wide(own) : own;
+        if (input[i] != NULL && (input[i]->dtype != want || input[i]->on_host)) {
             (void)fci_tape_fail(tape, FC_BUG, "%s: input %d is not of the tape's type", op, i);
             return false;
         }
@@ -40,13 +40,4 @@ void fci_op_pass_grad(fc_tape *tape, fc_tensor *x, fc_tensor *y)
     }
     fci_add_args args = {.count = fc_tensor_count(y), .x = dy, .y = fci_op_grad(tape, x)};
     FCI_RUN(tape, add_fwd, &args);
-}
-
-void *fci_op_copy(fc_tape *tape, const void *from, size_t bytes)
-{
-    void *to = fc_tape_alloc(tape, bytes);
-    if (bytes > 0) {
-        memcpy(to, from, bytes);
-    }
-    return to;
 }

@@ -6,25 +6,22 @@
 #include "core/kernel.h"
 #include "core/op.h"
 
-static inline const fci_kernels *fci_op_kernels(const fc_tape *tape)
-{
-    return fci_kernels_cpu(fc_tape_dtype(tape));
-}
-
 /** Run one kernel of the tape's table and give its scratch back. */
 #define FCI_RUN(tape, kernel, args)                                                                \
     do {                                                                                           \
         fc_arena *scratch_ = fci_tape_scratch(tape);                                               \
         const fc_arena_mark mark_ = fc_arena_save(scratch_);                                       \
         fci_activity_kernel = #kernel;                                                             \
-        fci_op_kernels(tape)->kernel((args), scratch_);                                            \
+        fci_tape_kernels(tape)->kernel((args), scratch_);                                          \
         fci_activity_kernel = NULL;                                                                \
         fc_arena_rewind(scratch_, mark_);                                                          \
     } while (0)
 
 /** False when the op has nothing to do: an earlier failure, which also shows as an input that is
- * NULL, or inputs of another type than the tape's, which becomes the tape's failure. */
-bool fci_op_ready(fc_tape *tape, const char *op, int inputs, fc_tensor *const *input);
+ * NULL, or inputs of another type than the tape's, which becomes the tape's failure. Those whose
+ * bits are set in `wide` are of the wide type. */
+bool fci_op_ready(fc_tape *tape, const char *op, int inputs, fc_tensor *const *input,
+                  unsigned wide);
 /** Keep "op: a (r,c) does not fit b (r,c)" as the tape's failure; returns NULL. */
 void *fci_op_misfit(fc_tape *tape, const char *op, const char *a_name, const fc_tensor *a,
                     const char *b_name, const fc_tensor *b);
@@ -42,7 +39,5 @@ fci_out fci_op_grad_in_place(fc_tape *tape, fc_tensor *x, fc_tensor *y);
 /** Hand y's gradient on to x as it is: the buffer, or its sum with what x has. The last thing an op
  * does with y->grad. */
 void fci_op_pass_grad(fc_tape *tape, fc_tensor *x, fc_tensor *y);
-/** Copy into step memory. */
-void *fci_op_copy(fc_tape *tape, const void *from, size_t bytes);
 
 #endif

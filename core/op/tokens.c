@@ -1,8 +1,20 @@
 #include "core/op/shared.h"
 
+/* Pixels that lie in the process's memory are on the way for the kernel's time alone. */
+static const void *to_backend(fc_tape *tape, const void *from, int64_t count, size_t bytes)
+{
+    const fc_backend *backend = fc_tape_backend(tape);
+    if (backend->on_host || from == NULL || count == 0) {
+        return from;
+    }
+    void *to = fc_arena_alloc(fci_tape_scratch(tape), (size_t)count * bytes);
+    backend->upload(to, from, (size_t)count * bytes);
+    return to;
+}
+
 fc_tensor *fc_patchify(fc_tape *tape, const fc_pixels *pixels, int patch)
 {
-    if (!fci_op_ready(tape, "patchify", 0, NULL)) {
+    if (!fci_op_ready(tape, "patchify", 0, NULL, 0)) {
         return NULL;
     }
     const int size = pixels->size;
@@ -15,13 +27,21 @@ fc_tensor *fc_patchify(fc_tape *tape, const fc_pixels *pixels, int patch)
     }
     const int64_t grid = size / patch, pictures = pixels->count[0] + pixels->count[1];
     fc_tensor *y = fc_tape_matrix(tape, pictures * grid * grid, 3 * (int64_t)patch * patch, false);
+    const int64_t values = 3 * (int64_t)size * size;
+    const fc_arena_mark mark = fc_arena_save(fci_tape_scratch(tape));
     fci_patchify_args args = {.size = size,
                               .patch = patch,
                               .count = {pixels->count[0], pixels->count[1]},
-                              .rgb = {pixels->rgb[0], pixels->rgb[1]},
-                              .planes = pixels->planes,
+                              .planes = to_backend(tape, pixels->planes, pixels->count[0] * values,
+                                                   fc_dtype_bytes(fc_tape_dtype(tape))),
                               .y = y->data};
+    for (int i = 0; pixels->planes == NULL && i < 2; i++) {
+        args.rgb[i] = pixels->on_device
+                          ? pixels->rgb[i]
+                          : to_backend(tape, pixels->rgb[i], pixels->count[i] * values, 1);
+    }
     FCI_RUN(tape, patchify_fwd, &args);
+    fc_arena_rewind(fci_tape_scratch(tape), mark);
     return y;
 }
 
@@ -43,7 +63,8 @@ static void tokens_backward(fc_tape *tape, void *ctx)
 fc_tensor *fc_tokens(fc_tape *tape, fc_tensor *patches, fc_tensor *cls, fc_tensor *pos)
 {
     fc_tensor *inputs[3] = {patches, cls, pos};
-    if (patches == NULL || cls == NULL || pos == NULL || !fci_op_ready(tape, "tokens", 3, inputs)) {
+    if (patches == NULL || cls == NULL || pos == NULL ||
+        !fci_op_ready(tape, "tokens", 3, inputs, 6U)) {
         return NULL;
     }
     const int64_t each = pos->rows - 1;
@@ -89,7 +110,7 @@ fc_tensor *fc_embed(fc_tape *tape, fc_tensor *table, fc_tensor *pos, const int32
                     const int32_t *positions, int64_t n)
 {
     fc_tensor *inputs[2] = {table, pos};
-    if (table == NULL || pos == NULL || !fci_op_ready(tape, "embed", 2, inputs)) {
+    if (table == NULL || pos == NULL || !fci_op_ready(tape, "embed", 2, inputs, 0)) {
         return NULL;
     }
     if (table->cols != pos->cols) {
@@ -107,8 +128,9 @@ fc_tensor *fc_embed(fc_tape *tape, fc_tensor *table, fc_tensor *pos, const int32
                            .cols = table->cols,
                            .vocabulary = table->rows,
                            .context = pos->rows,
-                           .ids = fci_op_copy(tape, ids, (size_t)n * sizeof *ids),
-                           .positions = fci_op_copy(tape, positions, (size_t)n * sizeof *positions),
+                           .ids = fci_tape_copy(tape, ids, (size_t)n * sizeof *ids),
+                           .positions =
+                               fci_tape_copy(tape, positions, (size_t)n * sizeof *positions),
                            .table = table->data,
                            .pos = pos->data,
                            .y = y->data};

@@ -1,5 +1,7 @@
 #include "tests/cuda/emulate.h"
 
+#include "tests/cuda/toolkit/cuda_runtime.h"
+
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -8,6 +10,35 @@
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
+
+/* Contexts change several times faster than by swapcontext, which asks the kernel for signal masks;
+ * the address sanitizer must see swapcontext. */
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
+#define FAST_SWITCH 1
+/* Keep the stack and what a call must leave as it was; go on with another stack. */
+extern "C" void emulate_switch(void **from, void *to);
+__asm__(".text\n"
+        ".type emulate_switch, @function\n"
+        "emulate_switch:\n"
+        "pushq %rbp\n"
+        "pushq %rbx\n"
+        "pushq %r12\n"
+        "pushq %r13\n"
+        "pushq %r14\n"
+        "pushq %r15\n"
+        "movq %rsp, (%rdi)\n"
+        "movq %rsi, %rsp\n"
+        "popq %r15\n"
+        "popq %r14\n"
+        "popq %r13\n"
+        "popq %r12\n"
+        "popq %rbx\n"
+        "popq %rbp\n"
+        "ret\n"
+        ".size emulate_switch, .-emulate_switch\n");
+#else
+#define FAST_SWITCH 0
+#endif
 
 namespace
 {
@@ -24,41 +55,93 @@ struct gate {
 struct warp_state {
     gate at;
     uint64_t slot[2][LANES];
+    float fragments[2][LANES][12]; /* of emulate_mma: a's eight values, b's four */
 };
 
+/* A stack that runs one thread of the block after another, until one has to wait: then another
+ * fiber goes on with the rest. So a kernel without barriers needs one, and no switches. */
 struct fiber {
     ucontext_t context;
+    void *at = nullptr; /* its stack where it left */
     std::unique_ptr<char[]> stack;
-    bool done;
+    bool waiting = false;
+    int thread = 0;
 };
 
 struct block_state {
-    std::vector<fiber> fibers;
+    std::vector<std::unique_ptr<fiber>> fibers;
     std::vector<warp_state> warps;
     gate all;
     std::vector<uint64_t> shared;
-    ucontext_t scheduler;
-    int current = 0, alive = 0;
+    ucontext_t scheduler_context;
+    void *scheduler = nullptr;
+    fiber *running = nullptr;
+    int current = 0, next = 0, threads = 0, alive = 0; /* next: threads begun */
     const std::function<void()> *body = nullptr;
 };
 
 block_state block;
 emulate_direction direction = EMULATE_RISING;
-uint64_t progress; /* counts gates passed and fibers ended: no change in a round is a deadlock */
+uint64_t progress; /* counts gates passed and threads ended: no change in a round is a deadlock */
 
+void take_turn(int thread)
+{
+    block.current = thread;
+    threadIdx = {(unsigned)thread, 0, 0};
+}
+
+#if FAST_SWITCH
+void enter(fiber &f)
+{
+    emulate_switch(&block.scheduler, f.at);
+}
+
+void leave(fiber &f)
+{
+    emulate_switch(&f.at, block.scheduler);
+}
+#else
+void enter(fiber &f)
+{
+    swapcontext(&block.scheduler_context, &f.context);
+}
+
+void leave(fiber &f)
+{
+    swapcontext(&f.context, &block.scheduler_context);
+}
+#endif
+
+/* A fiber lives on from block to block. */
 void run_fiber()
 {
-    (*block.body)();
-    fiber &f = block.fibers[(size_t)block.current];
-    f.done = true;
-    block.alive--;
-    progress++;
-    swapcontext(&f.context, &block.scheduler);
+    fiber &f = *block.running;
+    for (;;) {
+        while (block.next < block.threads) {
+            const int turn = block.next++;
+            f.thread = direction == EMULATE_RISING ? turn : block.threads - 1 - turn;
+            take_turn(f.thread);
+            (*block.body)();
+            block.alive--;
+            progress++;
+        }
+        f.waiting = false;
+        leave(f);
+    }
+}
+
+void run(fiber &f)
+{
+    block.running = &f;
+    take_turn(f.thread);
+    enter(f);
 }
 
 void give_way()
 {
-    swapcontext(&block.fibers[(size_t)block.current].context, &block.scheduler);
+    fiber &f = *block.running;
+    f.waiting = true;
+    leave(f);
 }
 
 /* Wait until `members` threads have come to the gate. */
@@ -89,26 +172,42 @@ warp_state &my_warp()
     return block.warps[(size_t)(block.current / LANES)];
 }
 
-void run_block(int threads)
+fiber &fiber_at(size_t i)
 {
-    block.alive = threads;
-    for (int i = 0; i < threads; i++) {
-        fiber &f = block.fibers[(size_t)i];
-        f.done = false;
+    if (i == block.fibers.size()) {
+        block.fibers.emplace_back(new fiber());
+        fiber &f = *block.fibers.back();
+        f.stack.reset(new char[STACK_BYTES]);
+#if FAST_SWITCH
+        /* As if it had left: six registers, then where to go on. */
+        uintptr_t top = ((uintptr_t)f.stack.get() + STACK_BYTES) / 16 * 16 - 64;
+        std::memset(reinterpret_cast<void *>(top), 0, 64);
+        reinterpret_cast<void (**)()>(top)[6] = run_fiber;
+        f.at = reinterpret_cast<void *>(top);
+#else
         getcontext(&f.context);
         f.context.uc_stack.ss_sp = f.stack.get();
         f.context.uc_stack.ss_size = STACK_BYTES;
         f.context.uc_link = nullptr;
         makecontext(&f.context, run_fiber, 0);
+#endif
     }
-    while (block.alive > 0) {
+    return *block.fibers[i];
+}
+
+void run_block(int threads)
+{
+    block.threads = block.alive = threads;
+    block.next = 0;
+    size_t used = 0;
+    while (block.next < threads) {
+        run(fiber_at(used++));
+    }
+    while (block.alive > 0) { /* fibers began in the order of their threads */
         const uint64_t before = progress;
-        for (int turn = 0; turn < threads; turn++) {
-            const int i = direction == EMULATE_RISING ? turn : threads - 1 - turn;
-            if (!block.fibers[(size_t)i].done) {
-                block.current = i;
-                threadIdx = {(unsigned)i, 0, 0};
-                swapcontext(&block.scheduler, &block.fibers[(size_t)i].context);
+        for (size_t i = 0; i < used; i++) {
+            if (block.fibers[i]->waiting) {
+                run(*block.fibers[i]);
             }
         }
         if (progress == before) {
@@ -140,11 +239,8 @@ void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, const std::fun
     blockDim = threads;
     gridDim = grid;
     block.body = &body;
-    while (block.fibers.size() < threads.x) {
-        block.fibers.emplace_back();
-        block.fibers.back().stack.reset(new char[STACK_BYTES]);
-    }
     block.shared.resize(shared_bytes / 8 + 1);
+    emulate_open_memory();
     const uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
     for (uint64_t turn = 0; turn < blocks; turn++) {
         const uint64_t b = direction == EMULATE_RISING ? turn : blocks - 1 - turn;
@@ -155,6 +251,7 @@ void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, const std::fun
         block.warps.assign((threads.x + LANES - 1) / LANES, warp_state());
         run_block((int)threads.x);
     }
+    emulate_close_memory();
 }
 
 unsigned char *emulate_shared(void)
@@ -188,35 +285,32 @@ uint64_t emulate_exchange(uint64_t value, int lane)
     return slots[lane];
 }
 
-void emulate_collect(uint64_t value, uint64_t (&all)[32])
-{
-    warp_state &w = my_warp();
-    uint64_t *slots = w.slot[w.at.generation & 1U];
-    slots[block.current % LANES] = value;
-    pass(w.at, warp_members());
-    std::memcpy(all, slots, sizeof all);
-}
-
-static float half_of(uint64_t pair, int which)
+static float half_of(uint32_t pair, int which)
 {
     return __bfloat162float(fc_bf16{(uint16_t)(pair >> (16 * which))});
 }
 
 void emulate_mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
 {
-    uint64_t top[LANES], bottom[LANES],
-        right[LANES]; /* rows g: k low, high; rows g + 8; columns g */
-    emulate_collect(a[0] | (uint64_t)a[2] << 32, top);
-    emulate_collect(a[1] | (uint64_t)a[3] << 32, bottom);
-    emulate_collect(b[0] | (uint64_t)b[1] << 32, right);
+    warp_state &w = my_warp();
+    float(*all)[12] = w.fragments[w.at.generation & 1U];
+    float *own = all[block.current % LANES];
+    for (int i = 0; i < 8; i++) {
+        own[i] = half_of(a[i / 2], i % 2);
+    }
+    for (int i = 0; i < 4; i++) {
+        own[8 + i] = half_of(b[i / 2], i % 2);
+    }
+    pass(w.at, warp_members());
     const int lane = emulate_lane(), g = lane / 4, t = lane % 4;
     for (int i = 0; i < 4; i++) {
-        const uint64_t *rows = i < 2 ? top : bottom;
+        const int bottom =
+            i / 2; /* a: rows g, then g + 8, of the lower half of k, then the upper */
         float sum = c[i];
         for (int k = 0; k < 16; k++) { /* k = 8 upper + 2 quad + which */
-            const int quad = k % 8 / 2, shift = k / 8 * 32;
-            sum += half_of(rows[4 * g + quad] >> shift, k % 2) *
-                   half_of(right[4 * (2 * t + i % 2) + quad] >> shift, k % 2);
+            const int quad = k % 8 / 2, upper = k / 8, which = k % 2;
+            sum += all[4 * g + quad][4 * upper + 2 * bottom + which] *
+                   all[4 * (2 * t + i % 2) + quad][8 + 2 * upper + which];
         }
         c[i] = sum;
     }

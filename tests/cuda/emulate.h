@@ -94,8 +94,6 @@ template <typename T> static inline T __shfl_sync(unsigned, T value, int lane)
     return emulate_shuffle(value, lane % 32);
 }
 
-/* All lanes' values, once all have given theirs. */
-void emulate_collect(uint64_t value, uint64_t (&all)[32]);
 /* m16n8k16 of the PTX manual, bf16 to float: fragments as core/cuda/mma.cuh hands them over. */
 void emulate_mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 

@@ -1,26 +1,83 @@
 #include "tests/cuda/parity.h"
 
-#include "tests/cuda/emulate.h"
-
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 
 extern "C" {
+#include "core/bf16.h"
 #include "core/rng.h"
 #include "tests/check.h"
 }
 
+#ifdef FC_CUDA_EMULATED
+#include "tests/cuda/emulate.h"
+#else
+#include "core/cuda/runtime.h"
+#endif
+
 enum { SEED = 20260101 };
 
-/* Exactly as many bytes as it holds: the address sanitizer sees a step too far. */
+static const fc_backend *backend; /* the real device, or NULL */
+
+/* What kernels and this file can both reach. Emulated: exactly as many bytes as it holds, so that
+ * the address sanitizer sees a step too far. */
+static char *shared_bytes(size_t bytes)
+{
+#ifdef FC_CUDA_EMULATED
+    return new char[bytes];
+#else
+    void *at = nullptr;
+    fci_cuda_check(cudaMallocManaged(&at, bytes > 0 ? bytes : 1, cudaMemAttachGlobal),
+                   "cudaMallocManaged");
+    return static_cast<char *>(at);
+#endif
+}
+
+struct release_bytes {
+    void operator()(char *at) const
+    {
+#ifdef FC_CUDA_EMULATED
+        delete[] at;
+#else
+        fci_cuda_check(cudaFree(at), "cudaFree");
+#endif
+    }
+};
+typedef std::unique_ptr<char[], release_bytes> bytes_ptr;
+
+/* Threads of the emulation take their turns in rising, then in falling order. */
+static void turn_order(bool falling)
+{
+#ifdef FC_CUDA_EMULATED
+    emulate_order(falling ? EMULATE_FALLING : EMULATE_RISING);
+#else
+    (void)falling;
+#endif
+}
+
+bool parity_begin(void)
+{
+#ifndef FC_CUDA_EMULATED
+    if (fc_cuda_device_count() == 0) {
+        std::printf("no CUDA device: skipped\n");
+        return false;
+    }
+    if (!fc_check_ok(fc_cuda_open(&backend, 0), __FILE__, __LINE__, "fc_cuda_open")) {
+        return true; /* the test fails */
+    }
+    std::printf("on %s\n", fc_cuda_device_name());
+#endif
+    return true;
+}
+
 struct parity_case::array {
     int64_t count = 0;
     size_t bytes = 0; /* of the device's side */
     fc_dtype device_type = FC_F32;
     bool output = false, is_raw = false;
     std::unique_ptr<double[]> cpu;
-    std::unique_ptr<char[]> device, raw;
+    bytes_ptr device, raw;
     std::vector<double> cpu_before;
     std::vector<char> device_before;
 };
@@ -30,8 +87,9 @@ static double get(const char *data, fc_dtype type, int64_t i)
     if (type == FC_F64) {
         return reinterpret_cast<const double *>(data)[i];
     }
-    return (double)(type == FC_F32 ? reinterpret_cast<const float *>(data)[i]
-                                   : __bfloat162float(reinterpret_cast<const fc_bf16 *>(data)[i]));
+    return (double)(type == FC_F32
+                        ? reinterpret_cast<const float *>(data)[i]
+                        : fci_bf16_to_float(reinterpret_cast<const uint16_t *>(data)[i]));
 }
 
 static double put(char *data, fc_dtype type, int64_t i, double x)
@@ -41,7 +99,7 @@ static double put(char *data, fc_dtype type, int64_t i, double x)
     } else if (type == FC_F32) {
         reinterpret_cast<float *>(data)[i] = (float)x;
     } else {
-        reinterpret_cast<fc_bf16 *>(data)[i] = __float2bfloat16((float)x);
+        reinterpret_cast<uint16_t *>(data)[i] = fci_bf16_of((float)x);
     }
     return get(data, type, i);
 }
@@ -73,7 +131,7 @@ both parity_case::add(int64_t count, fc_dtype device_type, bool output, double s
     a.output = output;
     a.bytes = (size_t)count * fc_dtype_bytes(device_type);
     a.cpu.reset(new double[(size_t)count]);
-    a.device.reset(new char[a.bytes]);
+    a.device.reset(shared_bytes(a.bytes));
     fc_rng rng = fc_rng_stream(SEED, FC_RNG_TEST, fc_rng_hash(name.c_str()), stream++);
     for (int64_t i = 0; i < count; i++) {
         a.cpu[(size_t)i] = put(a.device.get(), device_type, i, fc_rng_normal(&rng) * scale + shift);
@@ -111,24 +169,33 @@ both parity_case::raw_bytes(const void *bytes, size_t size)
     arrays.emplace_back(new array());
     array &a = *arrays.back();
     a.is_raw = true;
-    a.raw.reset(new char[size]);
+    a.raw.reset(shared_bytes(size));
     std::memcpy(a.raw.get(), bytes, size);
     return {a.raw.get(), a.raw.get()};
+}
+
+static void wait_for_device(void)
+{
+    if (backend != nullptr) {
+        backend->synchronize();
+    }
 }
 
 void parity_case::run(const char *what, const std::function<void(fc_arena *)> &cpu_side,
                       const std::function<void(fc_arena *)> &device_side, double tolerance)
 {
-    fc_arena *scratch = fc_arena_create();
-    cpu_side(scratch);
-    fc_arena_reset(scratch);
+    fc_arena *host = fc_arena_create();
+    cpu_side(host);
+    fc_arena_destroy(&host);
+    fc_arena *scratch = backend != nullptr ? fc_arena_create_on(backend) : fc_arena_create();
     for (auto &a : arrays) {
         if (a->output && a->bytes > 0) {
             a->device_before.assign(a->device.get(), a->device.get() + a->bytes);
         }
     }
-    emulate_order(EMULATE_RISING);
+    turn_order(false);
     device_side(scratch);
+    wait_for_device();
     fc_arena_reset(scratch);
     int index = 0;
     for (auto &a : arrays) {
@@ -152,12 +219,13 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
         std::memcpy(a->device.get(), a->device_before.data(), a->bytes);
         a->device_before.swap(first);
     }
-    emulate_order(EMULATE_FALLING);
+    turn_order(true);
     device_side(scratch);
+    wait_for_device();
     for (auto &a : arrays) {
         if (a->output && a->bytes > 0) {
             fc_check_true(std::memcmp(a->device.get(), a->device_before.data(), a->bytes) == 0,
-                          __FILE__, __LINE__, "%s: %s: another order of threads gives other bits",
+                          __FILE__, __LINE__, "%s: %s: run again, it gives other bits",
                           name.c_str(), what);
         }
     }

@@ -14,6 +14,9 @@ extern "C" {
 #include "core/cuda/cuda.h"
 }
 
+/** Take the device; false where there is none: the test is skipped (77). */
+bool parity_begin(void);
+
 enum { CPU, DEVICE };
 /* An array on both sides: [CPU] double (or raw), [DEVICE] of the case's type (or float, or raw). */
 typedef std::array<void *, 2> both;

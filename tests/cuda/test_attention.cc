@@ -107,6 +107,9 @@ static void attention(fc_dtype type, const layout &l)
 
 int main(void)
 {
+    if (!parity_begin()) {
+        return 77;
+    }
     const layout layouts[] = {
         {"tower", 2, 64, {197, 197}, {}, false, true, false, false},
         {"text", 2, 64, {5, 77, 1, 20}, {}, true, false, false, false},

@@ -418,8 +418,60 @@ static void scores(fc_dtype type, int64_t rows, int64_t cols, int64_t width)
                              2e-6);
 }
 
+static void cosine_distance(fc_dtype type, int64_t rows, int64_t cols, bool add)
+{
+    parity_case c(sizes("cosine distance", {rows, cols, add}), type);
+    const both a_in = c.in(rows * cols, 0.2), b_in = c.in(rows * cols, 0.2);
+    const both sum = c.out_double(1), da = c.out(rows * cols);
+    const auto args = [&](int s) {
+        fci_cosine_distance_args a = {};
+        a.rows = rows;
+        a.cols = cols;
+        a.a = a_in[s];
+        a.b = b_in[s];
+        a.sum = static_cast<double *>(sum[s]);
+        a.factor = -0.375; /* a number in either type */
+        a.da = {da[s], add};
+        return a;
+    };
+    c.check<fci_cosine_distance_args>("forward", args, c.cpu()->cosine_distance_fwd,
+                                      c.device()->cosine_distance_fwd, 1e-12, 1e-12);
+    c.check<fci_cosine_distance_args>("back", args, c.cpu()->cosine_distance_bwd,
+                                      c.device()->cosine_distance_bwd);
+}
+
+static void sigmoid_loss(fc_dtype type, int64_t rows, int64_t cols)
+{
+    parity_case c(sizes("sigmoid loss", {rows, cols}), type);
+    std::vector<int32_t> own;
+    for (int64_t r = 0; r < rows; r++) {
+        own.push_back((int32_t)(r * 7 % cols));
+    }
+    const both cosines = c.in(rows * cols, 0.4), columns = c.raw(own);
+    const both sum = c.out_double(1), grad = c.out(rows * cols);
+    const auto args = [&](int s) {
+        fci_sigmoid_loss_args a = {};
+        a.rows = rows;
+        a.cols = cols;
+        a.cosines = cosines[s];
+        a.own = static_cast<const int32_t *>(columns[s]);
+        a.scale = 14.3;
+        a.sum = static_cast<double *>(sum[s]);
+        a.factor = 0.02;
+        a.dcosines = grad[s];
+        return a;
+    };
+    c.check<fci_sigmoid_loss_args>("forward", args, c.cpu()->sigmoid_loss_fwd,
+                                   c.device()->sigmoid_loss_fwd, 1e-12, 1e-12);
+    c.check<fci_sigmoid_loss_args>("back", args, c.cpu()->sigmoid_loss_bwd,
+                                   c.device()->sigmoid_loss_bwd);
+}
+
 int main(void)
 {
+    if (!parity_begin()) {
+        return 77;
+    }
     for (fc_dtype type : {FC_F32, FC_BF16}) {
         for (bool add : {false, true}) {
             linear(type, 37, 24, 19, false, add, add);
@@ -454,6 +506,11 @@ int main(void)
         patchify(type, 14, 7, 1, 0);
         contrastive(type, 40, 40, 32, 0);
         contrastive(type, 5, 61, 16, 23);
+        cosine_distance(type, 7, 200, false);
+        cosine_distance(type, 3, 33, true);
+        cosine_distance(type, 0, 16, true);
+        sigmoid_loss(type, 9, 150);
+        sigmoid_loss(type, 0, 4);
         adamw(type, 20000);
         scores(type, 33, 19, 70);
     }

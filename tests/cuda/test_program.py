@@ -1,0 +1,75 @@
+"""fctest: timeout=240
+fctest: cases=golden,ways,bf16,ranks,terms,sides,choice
+The whole program on an emulated device: device memory that the host may not touch, kernels as they are compiled for a GPU,
+NCCL over MPI. What runs here ran on no GPU; tests/gpu does the same on one.
+"""
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.dirname(HERE))
+import device_runs as runs  # noqa: E402
+import program  # noqa: E402
+
+CUDA = os.environ.get("FINECLIP_EMULATED", "build/tests/fineclip_emulated")
+PLAIN = program.BIN
+
+
+def devices(count):
+    os.environ["FINECLIP_EMULATED_DEVICES"] = str(count)
+
+
+def golden(checks):
+    runs.golden_fp32(checks, CUDA, [("eva_tiny", runs.ALL)])
+
+
+def ways(checks):
+    runs.ways(checks, CUDA, ["train.recompute=blocks", "train.accumulate=2"])
+    same = [runs.run(checks, CUDA, "clip_tiny", "precision=fp32 device=" + device) for device in ("cuda", "cpu")]
+    runs.same_runs(checks, "clip_tiny", "clip_tiny", same[0], same[1], 2e-4)
+
+
+def bf16(checks):
+    runs.bf16(checks, CUDA, "eva_tiny_text")
+
+
+def ranks(checks):
+    """Two ranks share a device and exchange through the host, or have one each and NCCL."""
+    runs.ways(checks, CUDA, ["run.staged_collectives=true train.shard_optimizer=true"], 2)
+    devices(2)
+    runs.ways(checks, CUDA, ["", "train.shard_optimizer=true"], 2)
+    two = runs.run(checks, CUDA, "eva_tiny_text", "device=cuda precision=bf16 train.shard_optimizer=true", 2)
+    one = runs.run(checks, CUDA, "eva_tiny_text", "device=cuda precision=bf16")
+    runs.close(checks, "bf16 on two ranks and one", two[0] and two[0]["loss"], one[0] and one[0]["loss"], 1e-2)
+
+
+def fails(checks, words, status, text, ranks_=0, binary=CUDA, **environment):
+    with runs.using(binary):
+        got, _, err = program.run_program(["bench", os.path.join(HERE, "bench_tiny.yaml")] + words.split(), ranks_, environment=environment)
+    checks.that(got == status and text in err, "%s: %d, want %d and %r: %s" % (words, got, status, text, err))
+
+
+def choice(checks):
+    """auto takes the device; what cannot be had is said, and never replaced."""
+    out = runs.bench(checks, CUDA, os.path.join(HERE, "bench_tiny.yaml"), [", bf16", "device: emulated device 0"])
+    checks.that("share_of_gemm" in out, out)
+    fails(checks, "device=cuda", 64, "would share a CUDA device", 2)
+    fails(checks, "device=cuda", 71, "libnccl.so.2", 2, FINECLIP_EMULATED_DEVICES="2", FINECLIP_EMULATED_NO_NCCL="1")
+    fails(checks, "device=cuda", 64, "no CUDA device here", FINECLIP_EMULATED_DEVICES="0")
+    fails(checks, "precision=bf16", 64, "bf16 needs a CUDA device", FINECLIP_EMULATED_DEVICES="0")
+    fails(checks, "device=cpu precision=bf16", 64, "bf16")
+    fails(checks, "device=cuda precision=fp64", 64, "fp64")
+
+
+def main():
+    devices(1)
+    runs.small = True
+    checks = program.Checks()
+    {"golden": golden, "ways": ways, "bf16": bf16, "ranks": ranks, "terms": lambda c: runs.terms(c, CUDA),
+     "sides": lambda c: runs.sides(c, CUDA), "choice": choice}[sys.argv[1]](checks)
+    return checks.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
