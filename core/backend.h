@@ -23,6 +23,19 @@ typedef struct fc_device_collectives {
     fc_status (*wait)(int request);
 } fc_device_collectives;
 
+/* Copies to the device beside its work, from any thread: `lane`s are numbers from 0, each with one
+ * copy under way at a time. */
+enum { FC_LANES = 16 };
+typedef struct fc_device_lanes {
+    /** Memory of the process that copies on lanes start from; ends the job where there is none. */
+    void *(*alloc)(size_t bytes);
+    void (*free)(void *at);
+    /** Start a copy, after those of the lane before. */
+    void (*start)(int lane, void *to, const void *from, size_t bytes);
+    /** Work asked for from now on follows the lane's copies. Main thread. */
+    void (*follow)(int lane);
+} fc_device_lanes;
+
 typedef struct fc_backend {
     const char *name; /* "cpu", "cuda" */
     bool on_host;
@@ -40,6 +53,7 @@ typedef struct fc_backend {
     void (*synchronize)(void);
     /** NULL: what ranks exchange goes through the process's memory (core/device_comm.h). */
     const fc_device_collectives *collectives;
+    const fc_device_lanes *lanes; /* NULL on the host, where nothing has to be copied */
 } fc_backend;
 
 const fc_backend *fc_backend_cpu(void);

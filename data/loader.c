@@ -121,6 +121,11 @@ static void work_on(fc_loader *l, slot *s, fci_batch_scratch *scratch)
             keep_failure(s, status, 0);
         }
     }
+    if (l->options.ready != NULL && s->status == FC_OK) {
+        pthread_mutex_unlock(&l->mutex);
+        l->options.ready(l->options.ready_ctx, (int)(s - l->slots), &s->build.batch);
+        pthread_mutex_lock(&l->mutex);
+    }
     s->state = SLOT_READY;
     pthread_cond_broadcast(&l->ready);
 }

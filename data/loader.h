@@ -22,6 +22,8 @@ typedef struct fc_batch {
     int32_t *region_tokens;   /* packed; R rows, empty where the region has no caption */
     int64_t *region_offsets;  /* (R+1) */
     int64_t bad_pictures;     /* replaced in this batch because they did not decode */
+    int lane;                 /* set by fc_loader_options.ready, below */
+    const uint8_t *device_pictures, *device_crops; /* likewise; NULL: nowhere but here */
 } fc_batch;
 
 typedef struct fc_loader_options {
@@ -40,6 +42,11 @@ typedef struct fc_loader_options {
         vocab_size; /* rows longer than context_length are cut, last id set to the end id */
     int workers;    /* threads, >= 1 */
     int depth;      /* batches kept ready, >= 2 */
+    /* Called by a worker once a batch is whole, before it is delivered, with the number of the slot
+     * it lies in, [0, depth]; a slot is used again once the batch in it has been given back. NULL:
+     * nobody waits. */
+    void (*ready)(void *ctx, int slot, fc_batch *batch);
+    void *ready_ctx;
 } fc_loader_options;
 
 typedef struct fc_loader fc_loader;

@@ -9,6 +9,7 @@
 #include "launch/dist.h"
 #include "launch/experiment.h"
 #include "launch/fake_batch.h"
+#include "launch/input.h"
 #include "launch/verbs.h"
 
 #include <stdio.h>
@@ -74,8 +75,17 @@ static void time_device(const fc_clip *model, timings *t)
     }
 }
 
-static fc_status time_steps(fc_step *step, const fc_clip *model, fc_comm *comm,
-                            const fc_batch *batch, timings *t)
+/* Two batches in turn, the next one's pictures on their way to a device while a step computes. */
+static const fc_batch *next_batch(fc_input *input, const fc_batch batch[2], int step)
+{
+    if (input != NULL) {
+        fc_input_again(input, &batch[(step + 1) % 2]);
+    }
+    return &batch[step % 2];
+}
+
+static fc_status time_steps(fc_step *step, const fc_clip *model, fc_comm *comm, fc_input *input,
+                            const fc_batch batch[2], timings *t)
 {
     const fc_backend *backend = model->params->backend;
     const bool on_host = backend->on_host;
@@ -93,7 +103,8 @@ static fc_status time_steps(fc_step *step, const fc_clip *model, fc_comm *comm,
         double square = on_host ? time_square(a, b, c) : 0;
         FC_TRY_GOTO(status, fc_comm_barrier(comm), done);
         double start = fc_clock_seconds();
-        FC_TRY_GOTO(status, fc_step_gradients(step, batch, &result), done);
+        FC_TRY_GOTO(status, fc_step_gradients(step, next_batch(input, batch, i + WARM_UP), &result),
+                    done);
         double middle = fc_clock_seconds();
         FC_TRY_GOTO(status, fc_step_update(step, 1e-6, &result), done);
         backend->synchronize();
@@ -204,18 +215,28 @@ static fc_status bench(const fc_config *config)
                            .caption_tokens = context < CAPTION_TOKENS ? context : CAPTION_TOKENS,
                            .region_tokens = context < REGION_TOKENS ? context : REGION_TOKENS,
                            .vocab_size = model->config.text.vocab_size};
-    fc_batch batch;
-    fc_fake_batch(&batch, &sizes, (uint64_t)config->seed + (uint64_t)fc_comm_rank(comm));
+    fc_batch batch[2];
+    fc_fake_batch(&batch[0], &sizes, (uint64_t)config->seed + (uint64_t)fc_comm_rank(comm));
     fc_concepts *concepts = NULL;
     if ((needs & FC_NEED_CONCEPT) != 0) {
-        concepts = fc_concepts_fake(CONCEPTS, batch.regions, model, (uint64_t)config->seed);
+        concepts = fc_concepts_fake(CONCEPTS, batch[0].regions, model, (uint64_t)config->seed);
         options.concepts = concepts;
+    }
+    const fc_loader_options room = {.count = sizes.images,
+                                    .max_boxes = (int)sizes.boxes,
+                                    .image_size = model->image_size,
+                                    .need_crops = true,
+                                    .depth = 1};
+    fc_input *input = fc_input_create(device.backend, &room);
+    batch[1] = batch[0];
+    for (int i = 0; input != NULL && i < 2; i++) {
+        fc_input_ready(input, i, &batch[i]);
     }
     fc_step *step = fc_step_create(model, comm, &options);
     timings *t = fc_alloc(1, sizeof *t);
     t->side = SQUARE;
     fc_log_info("timing steps, at least %d and %g s", MIN_STEPS, ENOUGH_SECONDS);
-    fc_status status = time_steps(step, model, comm, &batch, t);
+    fc_status status = time_steps(step, model, comm, input, batch, t);
     if (status != FC_OK) {
         fc_fatal(status);
     }
@@ -225,7 +246,8 @@ static fc_status bench(const fc_config *config)
     fc_free(&t);
     fc_step_destroy(&step);
     fc_concepts_close(&concepts);
-    fc_batch_free(&batch);
+    fc_input_destroy(&input);
+    fc_batch_free(&batch[0]); /* the second shows the same arrays */
     fc_clip_destroy(&model);
     return FC_OK;
 }

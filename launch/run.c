@@ -10,6 +10,7 @@
 #include "launch/checkpoint.h"
 #include "launch/dist.h"
 #include "launch/folder.h"
+#include "launch/input.h"
 #include "launch/output.h"
 #include "launch/progress.h"
 #include "launch/record.h"
@@ -33,6 +34,7 @@ typedef struct run {
     const fc_config *config;
     fc_step *step;
     fc_loader *loader;
+    fc_input *input;
     fc_results *results; /* rank 0 */
     fc_output *output;   /* rank 0: nobody else writes there */
     char *folder;        /* of checkpoints */
@@ -325,6 +327,11 @@ static fc_status begin_loading(run *r)
 {
     fc_loader_options options =
         fc_experiment_loader(r->x, r->at.step + r->at.skipped_batches, r->at.skipped_batches);
+    if (r->input == NULL) {
+        r->input = fc_input_create(r->x->device.backend, &options);
+    }
+    options.ready = r->input != NULL ? fc_input_ready : NULL;
+    options.ready_ctx = r->input;
     return fc_loader_create(&r->loader, r->x->train, r->x->sampler, &options);
 }
 
@@ -514,6 +521,7 @@ fc_status fc_run_train(fc_experiment *x)
     fc_box_result_free(&r.first.box);
     fc_box_result_free(&r.last.box);
     fc_loader_destroy(&r.loader);
+    fc_input_destroy(&r.input);
     fc_results_close(&r.results);
     fc_step_destroy(&r.step);
     fc_output_release(&r.output);

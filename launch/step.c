@@ -136,10 +136,14 @@ static fc_status vision_features(fc_step *s, const part *p, features *f)
     if (!image && !box && !crop) {
         return FC_OK;
     }
+    const bool on_device = b->device_pictures != NULL;
+    const uint8_t *first_picture = on_device ? b->device_pictures : b->pictures;
+    const uint8_t *first_crop = on_device ? b->device_crops : b->crops;
     fc_pixels pixels = {
         .size = s->model->image_size,
         .count = {p->images, crops},
-        .rgb = {b->pictures + p->image * picture, crop ? b->crops + p->region * picture : NULL}};
+        .rgb = {first_picture + p->image * picture, crop ? first_crop + p->region * picture : NULL},
+        .on_device = on_device};
     fc_tensor *cls = NULL, *dense = NULL;
     FC_TRY(fc_clip_vision(s->model, s->tape, &pixels, box ? p->images : 0, image ? 0 : p->images,
                           s->options.recompute, &cls, &dense));
@@ -242,8 +246,10 @@ static fc_status teacher_features(fc_step *s, const part *p, features *f)
     }
     double before = fc_tape_flops(s->tape, false);
     int64_t picture = 3 * (int64_t)s->model->image_size * s->model->image_size;
+    const bool on_device = p->batch->device_crops != NULL;
+    const uint8_t *crops = on_device ? p->batch->device_crops : p->batch->crops;
     f->of[TEACHER] =
-        fc_clip_teacher(s->model, s->tape, p->batch->crops + p->region * picture, p->regions);
+        fc_clip_teacher(s->model, s->tape, crops + p->region * picture, p->regions, on_device);
     f->teacher_flops = fc_tape_flops(s->tape, false) - before;
     return fc_tape_status(s->tape);
 }
@@ -482,6 +488,9 @@ fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *r
     (void)fc_tape_flops(s->tape, true);
     fc_params_zero_grad(s->model->params);
     s->batch_step = batch->step;
+    if (batch->device_pictures != NULL) {
+        s->model->params->backend->lanes->follow(batch->lane);
+    }
     if ((s->needs & FC_NEED_CONCEPT) != 0) {
         find_concepts(s, batch);
     }

@@ -63,8 +63,10 @@ FC_NODISCARD fc_status fc_clip_resized(fc_clip **out, const fc_clip *m, int imag
 /** Keep a frozen copy of `m` as it is now in m->initial. */
 FC_NODISCARD fc_status fc_clip_keep_initial(fc_clip *m);
 /** Class embeddings (n,D) of n pictures (n,S,S,3) by m->initial, unit length, without gradient;
- * what they take on the way is given back at once. Local. */
-fc_tensor *fc_clip_teacher(const fc_clip *m, fc_tape *tape, const uint8_t *rgb, int64_t n);
+ * what they take on the way is given back at once. on_device: rgb lies in the backend's memory.
+ * Local. */
+fc_tensor *fc_clip_teacher(const fc_clip *m, fc_tape *tape, const uint8_t *rgb, int64_t n,
+                           bool on_device);
 /** Weight ensembling (CLIPSelf): let every value be initial + alpha (value - initial) until
  * fc_clip_ensemble_end puts back *own, bit for bit. alpha is m->ensemble_alpha; at 1 nothing
  * happens and *own is NULL. */

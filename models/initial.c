@@ -32,7 +32,8 @@ static fc_tensor *embed(fc_tape *tape, void *ctx, fc_tensor *x)
     return fc_l2norm(tape, cls);
 }
 
-fc_tensor *fc_clip_teacher(const fc_clip *m, fc_tape *tape, const uint8_t *rgb, int64_t n)
+fc_tensor *fc_clip_teacher(const fc_clip *m, fc_tape *tape, const uint8_t *rgb, int64_t n,
+                           bool on_device)
 {
     FC_ASSERT(m->initial != NULL);
     size_t picture = 3 * (size_t)m->image_size * (size_t)m->image_size;
@@ -43,7 +44,8 @@ fc_tensor *fc_clip_teacher(const fc_clip *m, fc_tape *tape, const uint8_t *rgb, 
         teach t = {.teacher = m->initial,
                    .pixels = {.size = m->image_size,
                               .count = {count},
-                              .rgb = {rgb + (size_t)at * picture}}};
+                              .rgb = {rgb + (size_t)at * picture},
+                              .on_device = on_device}};
         fc_tensor *some = fc_segment(tape, embed, &t, nothing, false);
         all = at == 0 ? some : fc_concat_rows(tape, all, some);
     }

@@ -1,6 +1,7 @@
 /* The CUDA device as a backend: everything in the order of the rank's one stream. */
 #include "core/cuda/cuda.h"
 #include "core/cuda/gemm.h"
+#include "core/cuda/lanes.h"
 #include "core/cuda/nccl.h"
 #include "core/cuda/runtime.h"
 
@@ -55,12 +56,14 @@ static fc_backend cuda = {
     .copy = copy,
     .fill = fill,
     .synchronize = synchronize,
+    .lanes = &fci_lanes,
 };
 
 fc_status fc_cuda_open(const fc_backend **out, int index)
 {
     *out = NULL;
     FC_TRY(fci_cuda_start(index));
+    fci_lanes_start(index);
     *out = &cuda;
     return FC_OK;
 }
@@ -69,6 +72,7 @@ void fc_cuda_close(void)
 {
     fci_nccl_stop();
     cuda.collectives = NULL;
+    fci_lanes_stop();
     fci_cuda_stop();
 }
 

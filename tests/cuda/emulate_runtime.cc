@@ -179,6 +179,18 @@ cudaError_t cudaFree(void *at)
     return at == nullptr ? cudaSuccess : cudaErrorInvalidValue;
 }
 
+cudaError_t cudaMallocHost(void **at, size_t bytes)
+{
+    *at = std::malloc(bytes);
+    return *at != nullptr ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaFreeHost(void *at)
+{
+    std::free(at);
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total)
 {
     std::lock_guard<std::mutex> guard(lock);

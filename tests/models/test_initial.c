@@ -45,7 +45,7 @@ static void test_teacher(fc_vision_kind kind)
     FX_NEED(fc_clip_keep_initial(m));
     disturb(m);
     fc_params_zero_grad(m->params);
-    fc_tensor *taught = fc_clip_teacher(m, tape, rgb, PICTURES);
+    fc_tensor *taught = fc_clip_teacher(m, tape, rgb, PICTURES, false);
     FX_NEED(fc_tape_status(tape));
     FC_CHECK_INT(taught->rows, PICTURES);
     FC_CHECK_NEAR(fc_check_max_abs(taught->data, want, count), 0, 1e-14);
@@ -58,7 +58,7 @@ static void test_teacher(fc_vision_kind kind)
     for (int i = 0; i < m->params->count; i++) {
         FC_CHECK(!m->params->items[i].touched && m->params->items[i].pending == 0);
     }
-    FC_CHECK_INT(fc_clip_teacher(m, tape, rgb, 0)->rows, 0);
+    FC_CHECK_INT(fc_clip_teacher(m, tape, rgb, 0, false)->rows, 0);
     fc_free(&want);
     fc_free(&rgb);
     fc_tape_destroy(&tape);

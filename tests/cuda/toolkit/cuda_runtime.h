@@ -45,6 +45,8 @@ cudaError_t cudaGetLastError(void);
 
 cudaError_t cudaMalloc(void **at, size_t bytes);
 cudaError_t cudaFree(void *at);
+cudaError_t cudaMallocHost(void **at, size_t bytes);
+cudaError_t cudaFreeHost(void *at);
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
