@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 static fc_status no_memory(size_t count, size_t size, const char *what)
 {
     return FC_FAIL(FC_NOMEM, "no memory for %zu x %zu bytes (%s)", count, size, what);
@@ -51,6 +55,14 @@ void fci_free(void **p)
 {
     free(*p);
     *p = NULL;
+}
+
+void fc_memory_keep(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 1 << 25); /* the largest it allows */
+    mallopt(M_TRIM_THRESHOLD, 1 << 26); /* of each thread's heap */
+#endif
 }
 
 char *fc_strdup(const char *text)

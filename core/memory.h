@@ -20,6 +20,10 @@ FC_NODISCARD fc_status fc_try_room(void **out, size_t count, size_t size, const 
 /** Free and NULL what a pointer variable points to: fc_free(&p). */
 #define fc_free(pointer_address) fci_free((void **)(void *)(pointer_address))
 void fci_free(void **p);
+/** For work that takes and frees megabytes again and again, as on pictures: freed memory stays with
+ * this process, where the system would otherwise clear every page of it anew. With C libraries
+ * other than GNU's it does nothing. */
+void fc_memory_keep(void);
 char *fc_strdup(const char *text);
 /** printf into new heap memory. */
 char *fc_format(const char *fmt, ...) FC_PRINTF(1, 2);

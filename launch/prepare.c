@@ -131,6 +131,7 @@ fc_status fc_verb_prepare(int argc, char **argv)
         }
         return FC_OK;
     }
+    fc_memory_keep();
     fc_yaml *recipe = NULL;
     fc_status status;
     stages s = {.what = NULL};

@@ -1,5 +1,6 @@
 /* What the loader costs beside JPEG decoding: all batches of a store are built in this thread, and
- * libjpeg decodes the same bytes bare, in turn; CPU seconds of the thread, medians of the rounds.
+ * libjpeg decodes the same bytes bare, batch by batch in turn, so that a processor whose speed
+ * changes is as fast for both; CPU seconds of the thread, medians of the rounds.
  * Then real loaders with 1, 2, ... threads, by the clock. Usage and figures: tests/bench/loader.md
  */
 #include "core/clock.h"
@@ -9,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -51,14 +53,14 @@ static encoded read_all(const fci_h5_dataset *d, const uint64_t *offsets, int64_
 }
 
 /* The least that decoding can be: one decompressor, the caller's memory, libjpeg's defaults. */
-static double bare(const encoded *e, uint8_t *out)
+static double bare(const encoded *e, int64_t first, int64_t end, uint8_t *out)
 {
     struct jpeg_decompress_struct jpeg;
     struct jpeg_error_mgr errors;
     jpeg.err = jpeg_std_error(&errors);
     jpeg_create_decompress(&jpeg);
     double begin = thread_seconds();
-    for (int64_t i = 0; i < e->count; i++) {
+    for (int64_t i = first; i < end; i++) {
         jpeg_mem_src(&jpeg, e->bytes + e->offsets[i], e->offsets[i + 1] - e->offsets[i]);
         jpeg_read_header(&jpeg, TRUE);
         jpeg.out_color_space = JCS_RGB;
@@ -91,21 +93,39 @@ static fc_loader_options options_of(const fc_store *s, int side)
                                .depth = 3};
 }
 
-/* All images once, batch after batch in this thread, memory used again as the loader does. */
-static double build(fc_store *s, const fc_loader_options *o)
+/* One batch in this thread, memory used again as the loader does. */
+static double build(fc_store *s, const fc_loader_options *o, fci_batch_slot *slot, int64_t first,
+                    int64_t end)
 {
-    static fci_batch_slot slot;
     static fci_batch_scratch scratch;
-    double begin = thread_seconds();
-    for (int64_t first = 0; first < s->images; first += BATCH) {
-        int64_t images[BATCH], count = 0;
-        for (; count < BATCH && first + count < s->images; count++) {
-            images[count] = first + count;
-        }
-        check(fci_batch_plan(&slot, s, o, 0, 0, images, count));
-        check(fci_batch_fill(&slot, &scratch, s, o, 0));
+    int64_t images[BATCH];
+    for (int64_t i = first; i < end; i++) {
+        images[i - first] = i;
     }
+    double begin = thread_seconds();
+    check(fci_batch_plan(slot, s, o, 0, 0, images, end - first));
+    check(fci_batch_fill(slot, &scratch, s, o, 0));
     return thread_seconds() - begin;
+}
+
+enum { BARE_PICTURES, PICTURES, BARE_CROPS, BOTH, TIMES };
+
+/* All images once, batch after batch. */
+static void time_round(double t[TIMES], fc_store *s, const encoded *pictures, const encoded *crops,
+                       const fc_loader_options *alone, const fc_loader_options *all, uint8_t *out)
+{
+    static fci_batch_slot slot[2];
+    memset(t, 0, TIMES * sizeof *t);
+    for (int64_t first = 0; first < s->images; first += BATCH) {
+        int64_t end = first + BATCH < s->images ? first + BATCH : s->images;
+        t[BARE_PICTURES] += bare(pictures, first, end, out);
+        t[PICTURES] += build(s, alone, &slot[0], first, end);
+        if (crops->count > 0) {
+            t[BARE_CROPS] +=
+                bare(crops, (int64_t)s->region_of[first], (int64_t)s->region_of[end], out);
+        }
+        t[BOTH] += build(s, all, &slot[1], first, end);
+    }
 }
 
 /* Pictures and crops a second that come out of a loader with so many threads. */
@@ -147,11 +167,36 @@ static double median(double *values, int count)
     return values[count / 2];
 }
 
-static void print(const char *what, double items, double ours, double theirs)
+/* ours, theirs: seconds of each round for so many items. */
+static void print(const char *what, int64_t items, int rounds, double *ours, double *theirs)
 {
+    double beside[MOST_ROUNDS];
+    for (int r = 0; r < rounds; r++) {
+        beside[r] = 100 * (ours[r] - theirs[r]) / ours[r];
+    }
     printf("%-22s %8.0f a second and core; libjpeg alone %8.0f; beside decoding %5.1f %% of the "
            "cost\n",
-           what, items / ours, items / theirs, 100 * (ours - theirs) / ours);
+           what, (double)items / median(ours, rounds), (double)items / median(theirs, rounds),
+           median(beside, rounds));
+}
+
+static void print_all(int64_t pictures, int64_t crops, int rounds, double t[][TIMES])
+{
+    enum { OF_PICTURES, OF_CROPS, OF_BOTH };
+    double ours[3][MOST_ROUNDS], theirs[3][MOST_ROUNDS];
+    for (int r = 0; r < rounds; r++) {
+        ours[OF_PICTURES][r] = t[r][PICTURES];
+        ours[OF_CROPS][r] = t[r][BOTH] - t[r][PICTURES];
+        ours[OF_BOTH][r] = t[r][BOTH];
+        theirs[OF_PICTURES][r] = t[r][BARE_PICTURES];
+        theirs[OF_CROPS][r] = t[r][BARE_CROPS];
+        theirs[OF_BOTH][r] = t[r][BARE_PICTURES] + t[r][BARE_CROPS];
+    }
+    print("pictures", pictures, rounds, ours[OF_PICTURES], theirs[OF_PICTURES]);
+    if (crops > 0) {
+        print("crops", crops, rounds, ours[OF_CROPS], theirs[OF_CROPS]);
+    }
+    print("both", pictures + crops, rounds, ours[OF_BOTH], theirs[OF_BOTH]);
 }
 
 int main(int argc, char **argv)
@@ -176,23 +221,13 @@ int main(int argc, char **argv)
     uint8_t *out = fc_alloc(MOST_BYTES, 1);
     fc_loader_options all = options_of(s, side), alone = all;
     alone.need_regions = alone.need_crops = alone.need_region_captions = false;
-    double time[4][MOST_ROUNDS];
+    static double time[MOST_ROUNDS][TIMES];
     for (int r = -1; r < rounds; r++) { /* the first round warms up */
-        int at = r < 0 ? 0 : r;
-        time[0][at] = bare(&pictures, out);
-        time[1][at] = build(s, &alone);
-        time[2][at] = bare(&crops, out);
-        time[3][at] = build(s, &all);
+        time_round(time[r < 0 ? 0 : r], s, &pictures, &crops, &alone, &all, out);
     }
-    double bare_pictures = median(time[0], rounds), our_pictures = median(time[1], rounds);
-    double bare_crops = median(time[2], rounds), ours = median(time[3], rounds);
     printf("%s: %lld pictures, %lld crops, side %d\n", s->path, (long long)s->images,
            (long long)crops.count, side);
-    print("pictures", (double)s->images, our_pictures, bare_pictures);
-    if (crops.count > 0) {
-        print("crops", (double)crops.count, ours - our_pictures, bare_crops);
-    }
-    print("both", (double)(s->images + crops.count), ours, bare_pictures + bare_crops);
+    print_all(s->images, crops.count, rounds, time);
     for (int workers = 1; workers <= sysconf(_SC_NPROCESSORS_ONLN); workers *= 2) {
         printf("loader, %d thread%s      %8.0f a second by the clock\n", workers,
                workers > 1 ? "s" : " ", loaded(s, all, workers, seconds));

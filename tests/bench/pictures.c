@@ -153,6 +153,7 @@ int main(int argc, char **argv)
                                .crop_scale = 1.5,
                                .crop_quality = QUALITY};
     times t = {0};
+    fc_memory_keep(); /* as `prepare` does */
     for (int round = 0; round < number[1]; round++) {
         for (int i = first; i < argc; i++) {
             if (time_picture(&t, &recipe, argv[i], number[0]) != 0) {
