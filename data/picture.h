@@ -53,8 +53,9 @@ typedef struct fc_rect {
 
 /** Resize the part `from` of `in` to (height, width, 3) at `out` (caller's memory) as PIL does:
  * anti-aliased, horizontal pass first, 8 bits between the passes (METHOD.md section 2). The filter
- * sees nothing outside `from`. Cost: width*from_h*taps + width*height*taps; scratch: heap, width *
- * from_h * 3 bytes. Errors: FC_BUG where `from` is empty or outside the picture. */
+ * sees nothing outside `from`. Cost: width*from_h*taps + width*height*taps; scratch: heap, at most
+ * 2 taps + 4 rows of width * 3 bytes. Errors: FC_BUG where `from` is empty or outside the picture.
+ */
 FC_NODISCARD fc_status fc_resize(const fc_picture *in, fc_rect from, fc_filter filter, int width,
                                  int height, uint8_t *out);
 
