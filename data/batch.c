@@ -3,7 +3,7 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
-#include "data/store_files.h"
+#include "data/store/store_files.h"
 
 #include <stdio.h>
 #include <string.h>

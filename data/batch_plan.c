@@ -3,7 +3,7 @@
 #include "core/rng.h"
 #include "data/batch.h"
 #include "data/grid.h"
-#include "data/store_files.h"
+#include "data/store/store_files.h"
 
 #include <stdlib.h>
 #include <string.h>

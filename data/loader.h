@@ -3,7 +3,7 @@
 #define FC_DATA_LOADER_H
 
 #include "data/sampler.h"
-#include "data/store.h"
+#include "data/store/store.h"
 
 /* One rank's share of one step. Shapes: B images, R regions, S input side. Text rows are packed
  * without padding: row i is tokens[text_offsets[i] .. text_offsets[i+1]). All memory belongs to the

@@ -4,7 +4,7 @@
 #include "core/memory.h"
 #include "core/paths.h"
 #include "core/suggest.h"
-#include "launch/config.h"
+#include "launch/config/config.h"
 
 #include <ctype.h>
 #include <stdio.h>

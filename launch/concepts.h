@@ -4,7 +4,7 @@
 #ifndef FC_LAUNCH_CONCEPTS_H
 #define FC_LAUNCH_CONCEPTS_H
 
-#include "launch/embed.h"
+#include "launch/eval/embed.h"
 
 typedef struct fc_concepts {
     int64_t count;                  /* K */

@@ -4,7 +4,7 @@
 
 #include "core/backend.h"
 #include "core/comm.h"
-#include "launch/config.h"
+#include "launch/config/config.h"
 
 typedef struct fc_device {
     const fc_backend *backend;

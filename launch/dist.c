@@ -4,7 +4,7 @@
 #include "core/fatal.h"
 #include "core/log.h"
 #include "launch/device.h"
-#include "launch/watchdog.h"
+#include "launch/guard/watchdog.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,11 +2,11 @@
 
 #include "core/log.h"
 #include "core/memory.h"
-#include "data/scenes.h"
-#include "launch/checkpoint.h"
+#include "data/scenes/scenes.h"
+#include "launch/checkpoint/checkpoint.h"
 #include "launch/dist.h"
 #include "launch/folder.h"
-#include "launch/leak_guard.h"
+#include "launch/guard/leak_guard.h"
 #include "launch/output.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Evaluating an experiment's model: which stores, at which size, with which model copy. */
 #include "core/memory.h"
-#include "data/scenes.h"
+#include "data/scenes/scenes.h"
 #include "launch/experiment.h"
 #include "launch/progress.h"
 

@@ -1,6 +1,6 @@
 /* The weights a verb looks at that trains nothing. */
 #include "core/memory.h"
-#include "launch/checkpoint.h"
+#include "launch/checkpoint/checkpoint.h"
 #include "launch/dist.h"
 #include "launch/experiment.h"
 

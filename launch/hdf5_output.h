@@ -3,7 +3,7 @@
 #ifndef FC_LAUNCH_HDF5_OUTPUT_H
 #define FC_LAUNCH_HDF5_OUTPUT_H
 
-#include "data/hdf5_util.h"
+#include "data/store/hdf5_util.h"
 
 typedef struct fci_h5_output {
     hid_t file;

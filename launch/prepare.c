@@ -1,12 +1,12 @@
-#include "data/prepare.h"
+#include "data/prepare/prepare.h"
 
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/paths.h"
 #include "core/yaml.h"
 #include "launch/dist.h"
+#include "launch/guard/signals.h"
 #include "launch/progress.h"
-#include "launch/signals.h"
 #include "launch/verbs.h"
 
 #include <stdio.h>

@@ -6,16 +6,16 @@
 #include "core/fault.h"
 #include "core/log.h"
 #include "core/memory.h"
-#include "launch/bad_loss.h"
-#include "launch/checkpoint.h"
+#include "launch/checkpoint/checkpoint.h"
+#include "launch/checkpoint/resume.h"
 #include "launch/dist.h"
 #include "launch/folder.h"
+#include "launch/guard/bad_loss.h"
+#include "launch/guard/signals.h"
 #include "launch/input.h"
 #include "launch/output.h"
 #include "launch/progress.h"
-#include "launch/record.h"
-#include "launch/resume.h"
-#include "launch/signals.h"
+#include "launch/results/record.h"
 
 #include <errno.h>
 #include <inttypes.h>

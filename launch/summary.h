@@ -2,8 +2,8 @@
 #ifndef FC_LAUNCH_SUMMARY_H
 #define FC_LAUNCH_SUMMARY_H
 
-#include "launch/config.h"
-#include "launch/evaluate.h"
+#include "launch/config/config.h"
+#include "launch/eval/evaluate.h"
 
 typedef struct fc_evaluation {
     double epoch; /* 0: before training */

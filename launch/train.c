@@ -1,12 +1,12 @@
 /* `fineclip EXPERIMENT.yaml`. */
 #include "core/fatal.h"
+#include "launch/checkpoint/resume.h"
 #include "launch/cli.h"
 #include "launch/dist.h"
 #include "launch/dry_run.h"
-#include "launch/resume.h"
+#include "launch/guard/watchdog.h"
 #include "launch/run.h"
 #include "launch/verbs.h"
-#include "launch/watchdog.h"
 
 static fc_status train(fc_experiment *x)
 {

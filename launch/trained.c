@@ -3,7 +3,7 @@
 #include "core/build_info.h"
 #include "core/log.h"
 #include "core/memory.h"
-#include "data/hdf5_util.h"
+#include "data/store/hdf5_util.h"
 #include "launch/dist.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
 
 #include "core/memory.h"
 #include "core/suggest.h"
-#include "launch/config_table.h"
+#include "launch/config/config_table.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -3,7 +3,7 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/paths.h"
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 
 #include <ctype.h>
 #include <stdio.h>

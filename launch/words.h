@@ -2,7 +2,7 @@
 #ifndef FC_LAUNCH_WORDS_H
 #define FC_LAUNCH_WORDS_H
 
-#include "data/store.h"
+#include "data/store/store.h"
 #include "launch/trained.h"
 
 typedef struct fc_words fc_words;

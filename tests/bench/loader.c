@@ -6,7 +6,7 @@
 #include "core/clock.h"
 #include "core/memory.h"
 #include "data/batch.h"
-#include "data/store_files.h"
+#include "data/store/store_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>

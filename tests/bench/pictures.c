@@ -11,7 +11,7 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "data/file.h"
-#include "data/prepare_parts.h"
+#include "data/prepare/prepare_parts.h"
 
 #include <stdio.h>
 #include <stdlib.h>

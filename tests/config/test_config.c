@@ -1,7 +1,7 @@
 /* Experiments: defaults, bases, overrides, the resolved text, and every kind of mistake with its
  * place and exit status. */
 #include "core/memory.h"
-#include "launch/config.h"
+#include "launch/config/config.h"
 #include "tests/check.h"
 
 #include <stdio.h>

@@ -6,9 +6,9 @@
 
 #include "core/memory.h"
 #include "core/rng.h"
-#include "data/hdf5_util.h"
-#include "data/store_check.h"
-#include "data/store_writer.h"
+#include "data/store/hdf5_util.h"
+#include "data/store/store_check.h"
+#include "data/store/store_writer.h"
 #include "tests/check.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* The most frequent captions: exact counts, also where there are more kinds than are kept. */
-#include "data/frequent.h"
+#include "data/store/frequent.h"
 #include "tests/data/store_maker.h"
 
 enum { KINDS = 100000, FREQUENT = 4, VOCAB = 1000 };

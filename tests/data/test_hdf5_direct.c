@@ -1,7 +1,7 @@
 /* Rows read by their place in the file are those that HDF5 reads, whatever the type, the layout and
  * the chunks; what cannot be read so goes through HDF5. */
 #include "core/memory.h"
-#include "data/hdf5_direct.h"
+#include "data/store/hdf5_direct.h"
 #include "tests/check.h"
 
 #include <pthread.h>

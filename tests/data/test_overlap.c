@@ -1,5 +1,5 @@
 /* Pictures that stores share, against comparing every pair. */
-#include "data/overlap.h"
+#include "data/store/overlap.h"
 #include "tests/data/store_maker.h"
 
 static char few_path[1024], many_path[1024];

@@ -1,7 +1,7 @@
 /* Decoding and encoding: golden pictures, kinds of PNG made here, damage of every kind. */
 #include "core/memory.h"
 #include "data/file.h"
-#include "data/picture.h"
+#include "data/picture/picture.h"
 #include "tests/check.h"
 
 #include <stdio.h>

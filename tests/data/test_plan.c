@@ -2,9 +2,9 @@
  * with which line. */
 #include "core/memory.h"
 #include "data/file.h"
-#include "data/json_stream.h"
-#include "data/prepare_parts.h"
-#include "data/sources.h"
+#include "data/prepare/json_stream.h"
+#include "data/prepare/prepare_parts.h"
+#include "data/prepare/sources.h"
 #include "tests/check.h"
 
 #include <stdio.h>

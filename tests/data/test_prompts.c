@@ -1,7 +1,7 @@
 /* Category sentences: the ensemble's size and shape, cleaning of names, template files. */
 #include "core/memory.h"
 #include "data/file.h"
-#include "data/prompts.h"
+#include "data/prepare/prompts.h"
 #include "tests/check.h"
 
 #include <string.h>

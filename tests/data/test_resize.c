@@ -2,7 +2,7 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "core/safetensors.h"
-#include "data/resize_passes.h"
+#include "data/picture/resize_passes.h"
 #include "tests/check.h"
 
 #include <math.h>

@@ -2,9 +2,9 @@
  * bytes whatever the number of threads and of pictures asked for.
  * fctest: timeout=60 */
 #include "core/memory.h"
-#include "data/scene_parts.h"
-#include "data/store.h"
-#include "data/store_check.h"
+#include "data/scenes/scene_parts.h"
+#include "data/store/store.h"
+#include "data/store/store_check.h"
 #include "tests/check.h"
 
 #include <math.h>

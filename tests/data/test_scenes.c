@@ -2,7 +2,7 @@
  * their scene. The words' meaning is written down here again, apart from the generator's tables.
  * fctest: timeout=60 */
 #include "core/memory.h"
-#include "data/scene_parts.h"
+#include "data/scenes/scene_parts.h"
 #include "tests/check.h"
 
 #include <math.h>

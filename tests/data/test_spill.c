@@ -3,8 +3,8 @@
 #include "core/memory.h"
 #include "core/rng.h"
 #include "data/file.h"
-#include "data/pack.h"
-#include "data/spill.h"
+#include "data/prepare/pack.h"
+#include "data/prepare/spill.h"
 #include "tests/check.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* Stores: what the writer writes, the reader reads; what may be absent; the golden stores. For
  * test_store_h5py.py it also writes one ("write PATH") and says what it reads ("read PATH").
  * fctest: timeout=60 */
-#include "data/store.h"
+#include "data/store/store.h"
 #include "tests/data/store_maker.h"
 
 #include <sys/stat.h>

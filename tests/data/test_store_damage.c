@@ -1,7 +1,7 @@
 /* Damaged and hostile stores: each is a clear error that names dataset and index, none crashes, and
  * the check finds all of them.
  * fctest: timeout=60 */
-#include "data/store.h"
+#include "data/store/store.h"
 #include "tests/data/store_maker.h"
 
 #include <math.h>

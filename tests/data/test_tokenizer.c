@@ -1,8 +1,8 @@
 /* Token ids of CLIP's own tokenizer, Python's unescape, and damaged vocabularies. */
 #include "core/memory.h"
 #include "data/file.h"
-#include "data/text_clean.h"
-#include "data/tokenizer.h"
+#include "data/text/text_clean.h"
+#include "data/text/tokenizer.h"
 #include "tests/check.h"
 
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #define FC_TESTS_FUZZ_H
 
 #include "core/status.h"
-#include "launch/inspect.h"
+#include "launch/inspect/inspect.h"
 
 #include <stdint.h>
 

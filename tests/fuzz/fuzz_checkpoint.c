@@ -5,7 +5,7 @@
  */
 #include "core/memory.h"
 #include "core/safetensors.h"
-#include "launch/checkpoint.h"
+#include "launch/checkpoint/checkpoint.h"
 #include "launch/dist.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/models/fixture.h"

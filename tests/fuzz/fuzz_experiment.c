@@ -1,7 +1,7 @@
 /* An experiment (a model configuration in it) and command-line overrides, form feeds between. A
  * resolved configuration must be read as itself. */
 #include "core/memory.h"
-#include "launch/config.h"
+#include "launch/config/config.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

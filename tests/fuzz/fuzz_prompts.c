@@ -1,6 +1,6 @@
 /* A file of prompt templates, then, behind a form feed, a category's name. */
 #include "core/memory.h"
-#include "data/prompts.h"
+#include "data/prepare/prompts.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,6 +1,6 @@
 /* The recipe of a store: every key, and whether the files it names are there. Nothing is made. */
 #include "core/memory.h"
-#include "data/prepare_parts.h"
+#include "data/prepare/prepare_parts.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,7 +1,7 @@
 /* results.h5 whose HDF5 is in order and whose contents are wrong: shown and checked as `fineclip
  * inspect --check` does. */
 #include "core/memory.h"
-#include "launch/results.h"
+#include "launch/results/results.h"
 #include "tests/check.h"
 #include "tests/fuzz/h5_edit.h"
 

@@ -1,8 +1,8 @@
 /* A caption through both tokenizers. First byte: the longest row. */
 #include "core/memory.h"
-#include "data/scenes.h"
-#include "data/text_clean.h"
-#include "data/tokenizer.h"
+#include "data/scenes/scenes.h"
+#include "data/text/text_clean.h"
+#include "data/text/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
 /* The byte-pair vocabulary, packed with gzip or not. */
-#include "data/vocabulary.h"
+#include "data/text/vocabulary.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

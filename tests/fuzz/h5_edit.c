@@ -2,7 +2,7 @@
 
 #include "core/memory.h"
 #include "data/file.h"
-#include "data/hdf5_util.h"
+#include "data/store/hdf5_util.h"
 
 #include <string.h>
 

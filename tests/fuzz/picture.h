@@ -2,7 +2,7 @@
 #ifndef FC_TESTS_FUZZ_PICTURE_H
 #define FC_TESTS_FUZZ_PICTURE_H
 
-#include "data/picture.h"
+#include "data/picture/picture.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

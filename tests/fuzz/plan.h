@@ -3,8 +3,8 @@
 #define FC_TESTS_FUZZ_PLAN_H
 
 #include "core/memory.h"
-#include "data/content_hash.h"
-#include "data/sources.h"
+#include "data/prepare/sources.h"
+#include "data/store/content_hash.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * crops, captions, class embeddings, and dense features on another grid. In float and in double. */
 /* fctest: timeout=120 */
 #include "core/safetensors.h"
-#include "data/store.h"
+#include "data/store/store.h"
 #include "tests/models/fixture.h"
 
 /* Double differs from the published program by its float arithmetic alone. */

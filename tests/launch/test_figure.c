@@ -1,7 +1,7 @@
 /* Figures: what is drawn lies on the page, however the legend's entries fall into lines. */
 #include "core/memory.h"
-#include "data/picture.h"
-#include "launch/figure.h"
+#include "data/picture/picture.h"
+#include "launch/report/figure.h"
 #include "tests/check.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Maps over patches: what becomes of flat ones, mass in boxes, resizing, colours, overlays. */
 #include "core/memory.h"
-#include "launch/heatmap.h"
+#include "launch/explain/heatmap.h"
 #include "tests/check.h"
 
 #include <math.h>

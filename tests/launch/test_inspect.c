@@ -1,10 +1,10 @@
 /* `fineclip inspect` on small files of each kind, and on files that are none of them. */
 #include "core/memory.h"
 #include "core/safetensors.h"
-#include "data/store_writer.h"
+#include "data/store/store_writer.h"
 #include "launch/dist.h"
-#include "launch/inspect.h"
-#include "launch/results.h"
+#include "launch/inspect/inspect.h"
+#include "launch/results/results.h"
 #include "launch/verbs.h"
 #include "tests/check.h"
 

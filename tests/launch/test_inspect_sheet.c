@@ -1,11 +1,11 @@
 /* The contact sheet: boxes are drawn where they are in the picture, at any scale; what does not
  * decode is drawn as such; arguments. */
 #include "core/memory.h"
-#include "data/picture.h"
-#include "data/store_writer.h"
+#include "data/picture/picture.h"
+#include "data/store/store_writer.h"
 #include "launch/dist.h"
-#include "launch/inspect.h"
-#include "launch/inspect_card.h"
+#include "launch/inspect/inspect.h"
+#include "launch/inspect/inspect_card.h"
 #include "tests/check.h"
 
 #include <stdio.h>

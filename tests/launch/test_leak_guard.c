@@ -1,7 +1,7 @@
 /* The leak guard: pictures shared by training and evaluation stores are said, or refused. */
 #include "core/log.h"
 #include "launch/dist.h"
-#include "launch/leak_guard.h"
+#include "launch/guard/leak_guard.h"
 #include "tests/data/store_maker.h"
 
 #include <fcntl.h>

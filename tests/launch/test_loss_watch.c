@@ -1,5 +1,5 @@
 /* What counts as a bad loss: warm-up, deviations, and numbers that are none. */
-#include "launch/loss_watch.h"
+#include "launch/guard/loss_watch.h"
 #include "tests/check.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* results.h5: round trip, resuming, what lies in the way, and another program reading meanwhile. */
 #include "core/memory.h"
-#include "launch/results.h"
+#include "launch/results/results.h"
 #include "tests/check.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
  * after that ends the process at once with one message. */
 #include "core/cpu/gemm.h"
 #include "core/memory.h"
-#include "launch/signals.h"
+#include "launch/guard/signals.h"
 #include "tests/check.h"
 
 #include <pthread.h>
