@@ -126,8 +126,8 @@ class Survival(Checks):
             self.that(any(word in line for line in (found or run.text.splitlines())),
                       "%s: says %r: %s" % (label, word, run.text[-2500:]))
         # What it says of memory that is refused on purpose is no finding.
-        found = [line for line in run.text.splitlines() if "Sanitizer" in line and "failed to allocate" not in line]
-        self.that(not found, "%s: sanitizer: %s" % (label, run.text[-2500:]))
+        reports = [line for line in run.text.splitlines() if "Sanitizer" in line and "failed to allocate" not in line]
+        self.that(not reports, "%s: sanitizer: %s" % (label, run.text[-2500:]))
         self.that(seconds <= within + load(), "%s: took %.1f s" % (label, seconds))
         for _ in range(20):
             if not processes(run.path):
