@@ -59,8 +59,14 @@ for program in "${kernel_tests[@]}"; do
     command=("$program")
     [[ -n ${FINECLIP_BUILD:-} ]] || command=("$here/run" "$name")
     within 120 "${command[@]}" > "$out/$name.log" 2>&1
-    note "$name" "$(outcome $?)" "$(tail -1 "$out/$name.log")"
+    status=$?
+    if ((status == 77)); then
+        printf 'gpu_check: there is no CUDA device here, or no driver for it\n' >&2
+        exit 77
+    fi
+    note "$name" "$(outcome $status)" "$(tail -1 "$out/$name.log")"
 done
+[[ -x ${kernel_tests[0]} ]] || note 'kernels against the CPU' FAILED 'this build has no CUDA backend'
 # ---- Golden experiments: losses of every step on the device against those on the CPU ----
 experiment() { # set, terms as YAML, output
     local freeze='[]'
