@@ -59,11 +59,15 @@ enum emulate_direction { EMULATE_RISING, EMULATE_FALLING };
 void emulate_order(emulate_direction order);
 /** Run body once a thread of the grid, with `shared_bytes` of dynamic shared memory a block. */
 void emulate_launch(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()> &body);
+/** Addresses among a kernel's arguments must be the device's: ends the test where one is the
+ * host's. Checked once a device was set (cuda_runtime.h here). */
+extern "C" void emulate_check_addresses(const void *argument, size_t bytes);
 /* The same for a kernel and its arguments, which are evaluated once, as a device's launch does. */
 template <typename... P, typename... A>
 static inline void emulate_call(dim3 grid, dim3 block, size_t shared_bytes, void (*kernel)(P...),
                                 A... args)
 {
+    (emulate_check_addresses(&args, sizeof args), ...);
     emulate_launch(grid, block, shared_bytes, [=] { kernel(args...); });
 }
 unsigned char *emulate_shared(void);

@@ -43,6 +43,8 @@ static double product(const double *x, const double *y, int64_t k)
 
 void fci_cuda_gemm(const fci_cuda_gemm_args *g)
 {
+    const void *addresses[] = {g->a, g->b, g->d, g->add, g->bias};
+    emulate_check_addresses(addresses, sizeof addresses);
     emulate_open_memory();
     const std::vector<double> a = lines(g->a, g->type, g->m, g->k, g->a_transposed ? 1 : g->lda,
                                         g->a_transposed ? g->lda : 1);

@@ -33,6 +33,7 @@ std::mutex lock;
 std::vector<range> ranges; /* under lock, as all below */
 size_t held;
 int open_count;
+bool strict; /* a device was set: kernels get its addresses alone */
 int current_device;
 
 void protect(int how)
@@ -90,6 +91,20 @@ int emulate_is_device(const void *at, size_t bytes)
     return 0;
 }
 
+/* Words that look like addresses of the process. */
+void emulate_check_addresses(const void *argument, size_t bytes)
+{
+    const uint64_t least = (uint64_t)0x5000 << 32, most = (uint64_t)0x8000 << 32;
+    for (size_t at = 0; strict && at + sizeof(uint64_t) <= bytes; at += sizeof(uint64_t)) {
+        uint64_t word;
+        std::memcpy(&word, static_cast<const char *>(argument) + at, sizeof word);
+        const void *address = reinterpret_cast<const void *>((uintptr_t)word);
+        if (word >= least && word < most && emulate_is_device(address, 1) == 0) {
+            refuse("a kernel's argument", address, 1);
+        }
+    }
+}
+
 cudaError_t cudaGetDeviceCount(int *count)
 {
     const char *text = std::getenv("FINECLIP_EMULATED_DEVICES");
@@ -104,6 +119,7 @@ cudaError_t cudaSetDevice(int device)
         return cudaErrorInvalidDevice;
     }
     current_device = device;
+    strict = true;
     return cudaSuccess;
 }
 

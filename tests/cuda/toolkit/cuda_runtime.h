@@ -1,7 +1,8 @@
 /* CUDA's runtime as core/cuda/ uses it, emulated (emulate_runtime.cc): stands in for the toolkit's
  * header of this name. Device memory is pages that the process may touch only while a kernel or a
- * copy runs: whoever reads or writes a device's address on the host crashes at once. Everything is
- * done when a call returns. FINECLIP_EMULATED_DEVICES says how many devices there are (1). */
+ * copy runs: whoever reads or writes a device's address on the host crashes at once, and a kernel
+ * that is given an address of the host's ends the process. Everything is done when a call returns.
+ * FINECLIP_EMULATED_DEVICES says how many devices there are (1). */
 #ifndef FC_TESTS_CUDA_TOOLKIT_CUDA_RUNTIME_H
 #define FC_TESTS_CUDA_TOOLKIT_CUDA_RUNTIME_H
 
@@ -67,6 +68,8 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEve
 /** While at least one is open the process may touch device memory. */
 void emulate_open_memory(void);
 void emulate_close_memory(void);
+/** Ends the process where a word of these bytes looks like an address of the host's. */
+void emulate_check_addresses(const void *argument, size_t bytes);
 /** 0, or 1 where any byte of these lies in device memory. */
 int emulate_is_device(const void *at, size_t bytes);
 
