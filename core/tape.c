@@ -41,6 +41,7 @@ struct fc_tape {
     int buffer_count, buffer_capacity;
     double flops;
     fc_relevance *relevance;
+    fc_profile *profile;
     fc_status status;
     char scope[SCOPE_BYTES];
     char message[MESSAGE_BYTES];
@@ -134,6 +135,16 @@ void fc_tape_set_relevance(fc_tape *tape, fc_relevance *relevance)
 fc_relevance *fc_tape_relevance(const fc_tape *tape)
 {
     return tape->relevance;
+}
+
+void fc_tape_set_profile(fc_tape *tape, fc_profile *profile)
+{
+    tape->profile = profile;
+}
+
+fc_profile *fc_tape_profile(const fc_tape *tape)
+{
+    return tape->profile;
 }
 
 void fc_tape_push(fc_tape *tape, const char *fmt, ...)

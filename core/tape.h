@@ -9,6 +9,7 @@
 #include "core/arena.h"
 #include "core/kernel.h"
 #include "core/param.h"
+#include "core/profile.h"
 #include "core/tensor.h"
 
 typedef struct fc_tape fc_tape;
@@ -38,6 +39,10 @@ void fc_tape_pop(fc_tape *tape);
 /** Relevance to carry back through attention (core/op.h); NULL: none. Borrowed while it is set. */
 void fc_tape_set_relevance(fc_tape *tape, fc_relevance *relevance);
 fc_relevance *fc_tape_relevance(const fc_tape *tape);
+
+/** Add the time of every kernel to a profile; NULL: stop. Borrowed while it is set. */
+void fc_tape_set_profile(fc_tape *tape, fc_profile *profile);
+fc_profile *fc_tape_profile(const fc_tape *tape);
 
 /** New tensor in step memory, uninitialised. NULL after a failure. */
 fc_tensor *fc_tape_tensor(fc_tape *tape, int ndim, const int64_t *shape, bool needs_grad);

@@ -33,6 +33,7 @@ typedef struct timings {
     double step[MAX_STEPS], gradients[MAX_STEPS], wait[MAX_STEPS], square[MAX_STEPS]; /* seconds */
     double flops;             /* of the model, a step and rank */
     int64_t side, peak_bytes; /* of the square product; of memory, on the device */
+    fc_profile profile;       /* of one more step */
 } timings;
 
 static int ascending(const void *a, const void *b)
@@ -126,6 +127,10 @@ static fc_status time_steps(fc_step *step, const fc_clip *model, fc_comm *comm, 
             break;
         }
     }
+    fc_step_result result;
+    fc_step_profile(step, &t->profile);
+    FC_TRY_GOTO(status, fc_step_gradients(step, next_batch(input, batch, 0), &result), done);
+    fc_step_profile(step, NULL);
     if (!on_host) {
         time_device(model, t);
     }
@@ -139,6 +144,26 @@ done:
 static void print_line(const char *name, double value, const char *unit)
 {
     printf("%s: %.4g%s%s\n", name, value, unit[0] != '\0' ? " " : "", unit);
+}
+
+/* The slowest kernels first. */
+static void report_kernels(fc_profile *p)
+{
+    double all = 0;
+    for (int i = 0; i < p->count; i++) {
+        all += p->row[i].seconds;
+    }
+    printf("kernels: %.4g s in one more step that waits for each\n", all);
+    for (int done = 0; done < p->count; done++) {
+        int most = 0;
+        for (int i = 1; i < p->count; i++) {
+            most = p->row[i].seconds > p->row[most].seconds ? i : most;
+        }
+        printf("  %-24s %5.1f %%  %10.4g s  %6lld calls\n", p->row[most].kernel,
+               100 * p->row[most].seconds / all, p->row[most].seconds,
+               (long long)p->row[most].calls);
+        p->row[most].seconds = -1;
+    }
 }
 
 static void report(const fc_config *config, fc_step *step, const fc_clip *model, int ranks,
@@ -189,6 +214,7 @@ static void report(const fc_config *config, fc_step *step, const fc_clip *model,
         print_line("peak_device_mib", most / mib, "");
     }
     print_line("peak_over_needed", most / (fixed + (double)activations), "");
+    report_kernels(&t->profile);
 }
 
 static fc_status bench(const fc_config *config)

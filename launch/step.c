@@ -82,6 +82,11 @@ fc_adamw *fc_step_optimizer(fc_step *s)
     return s->adamw;
 }
 
+void fc_step_profile(fc_step *s, fc_profile *profile)
+{
+    fc_tape_set_profile(s->tape, profile);
+}
+
 void fc_step_memory(const fc_step *s, int64_t *activations, int64_t *temporaries)
 {
     *activations = (int64_t)fc_tape_peak_activations(s->tape);

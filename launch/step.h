@@ -52,6 +52,8 @@ FC_NODISCARD fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_s
  * optimiser is sharded. */
 FC_NODISCARD fc_status fc_step_update(fc_step *s, double lr, const fc_step_result *result);
 fc_adamw *fc_step_optimizer(fc_step *s);
+/** Time the kernels of the steps that follow, the optimiser's left out; NULL: stop. */
+void fc_step_profile(fc_step *s, fc_profile *profile);
 /** Bytes of saved activations, and of gradients of activations and scratch, at their peaks. */
 void fc_step_memory(const fc_step *s, int64_t *activations, int64_t *temporaries);
 

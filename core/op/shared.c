@@ -1,5 +1,9 @@
 #include "core/op/shared.h"
 
+#include "core/clock.h"
+
+#include <string.h>
+
 bool fci_op_ready(fc_tape *tape, const char *op, int inputs, fc_tensor *const *input, unsigned wide)
 {
     if (fc_tape_status(tape) != FC_OK) {
@@ -40,4 +44,31 @@ void fci_op_pass_grad(fc_tape *tape, fc_tensor *x, fc_tensor *y)
     }
     fci_add_args args = {.count = fc_tensor_count(y), .x = dy, .y = fci_op_grad(tape, x)};
     FCI_RUN(tape, add_fwd, &args);
+}
+
+double fci_op_begun(const fc_tape *tape)
+{
+    if (fc_tape_profile(tape) == NULL) {
+        return 0;
+    }
+    fc_tape_backend(tape)->synchronize();
+    return fc_clock_seconds();
+}
+
+void fci_op_ended(const fc_tape *tape, const char *kernel, double begun)
+{
+    fc_profile *p = fc_tape_profile(tape);
+    if (p == NULL) {
+        return;
+    }
+    fc_tape_backend(tape)->synchronize();
+    int i = 0;
+    while (i < p->count && strcmp(p->row[i].kernel, kernel) != 0) {
+        i++;
+    }
+    FC_ASSERT(i < FC_PROFILE_KERNELS);
+    p->count = i == p->count ? i + 1 : p->count;
+    p->row[i].kernel = kernel;
+    p->row[i].seconds += fc_clock_seconds() - begun;
+    p->row[i].calls++;
 }

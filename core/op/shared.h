@@ -6,13 +6,19 @@
 #include "core/kernel.h"
 #include "core/op.h"
 
+/** Around a kernel: its time goes into the tape's profile, where there is one. */
+double fci_op_begun(const fc_tape *tape);
+void fci_op_ended(const fc_tape *tape, const char *kernel, double begun);
+
 /** Run one kernel of the tape's table and give its scratch back. */
 #define FCI_RUN(tape, kernel, args)                                                                \
     do {                                                                                           \
         fc_arena *scratch_ = fci_tape_scratch(tape);                                               \
         const fc_arena_mark mark_ = fc_arena_save(scratch_);                                       \
         fci_activity_kernel = #kernel;                                                             \
+        const double begun_ = fci_op_begun(tape);                                                  \
         fci_tape_kernels(tape)->kernel((args), scratch_);                                          \
+        fci_op_ended(tape, #kernel, begun_);                                                       \
         fci_activity_kernel = NULL;                                                                \
         fc_arena_rewind(scratch_, mark_);                                                          \
     } while (0)

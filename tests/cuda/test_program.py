@@ -52,7 +52,7 @@ def fails(checks, words, status, text, ranks_=0, binary=CUDA, **environment):
 
 def choice(checks):
     """auto takes the device; what cannot be had is said, and never replaced."""
-    out = runs.bench(checks, CUDA, os.path.join(HERE, "bench_tiny.yaml"), [", bf16", "device: emulated device 0"])
+    out = runs.bench(checks, CUDA, os.path.join(HERE, "bench_tiny.yaml"), [", bf16", "device: emulated device 0", "linear_fwd", "attention_bwd"])
     checks.that("share_of_gemm" in out, out)
     fails(checks, "device=cuda", 64, "would share a CUDA device", 2)
     fails(checks, "device=cuda", 71, "libnccl.so.2", 2, FINECLIP_EMULATED_DEVICES="2", FINECLIP_EMULATED_NO_NCCL="1")
