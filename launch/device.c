@@ -11,6 +11,7 @@
 
 /* The rank's CUDA device: opened once, as a sweep runs many experiments in one process. */
 static const fc_backend *cuda;
+static bool connected; /* with those of the other ranks */
 
 const char *fc_precision_name(fc_dtype compute)
 {
@@ -32,6 +33,7 @@ void fc_device_close(void)
     if (cuda != NULL) {
         fc_cuda_close();
         cuda = NULL;
+        connected = false;
     }
 }
 
@@ -76,7 +78,7 @@ static fc_status check_shared(const fc_config *config, fc_comm *comm)
     const int ranks = fc_comm_size(comm);
     int64_t *identity = fc_alloc((size_t)ranks, sizeof *identity);
     fc_status status = fc_comm_all_gather_i64(comm, (int64_t)fc_cuda_device_identity(), identity);
-    for (int a = 0; status == FC_OK && !config->run.staged_collectives && a < ranks; a++) {
+    for (int a = 0; status == FC_OK && a < ranks; a++) {
         for (int b = a + 1; status == FC_OK && b < ranks; b++) {
             if (identity[a] == identity[b]) {
                 status = fc_config_error(
@@ -99,16 +101,16 @@ static void name_place(int index)
     fc_fatal_set_place(place);
 }
 
-static fc_status open_cuda(const fc_config *config, fc_comm *comm)
+static fc_status open_cuda(const fc_comm *comm)
 {
     const int index = fc_comm_local_rank(comm) % fc_cuda_device_count();
-    FC_TRY(fc_dist_agree(fc_cuda_open(&cuda, index)));
+    fc_status status = fc_dist_agree(fc_cuda_open(&cuda, index));
+    if (status != FC_OK) { /* of another rank, maybe: all begin anew */
+        fc_device_close();
+        return status;
+    }
     name_place(index);
     fc_log_info("computing on %s", fc_cuda_device_name());
-    FC_TRY(check_shared(config, comm));
-    if (fc_comm_size(comm) > 1 && !config->run.staged_collectives) {
-        FC_TRY(fc_dist_agree(fc_cuda_connect(comm)));
-    }
     return FC_OK;
 }
 
@@ -121,7 +123,12 @@ fc_status fc_device_open(fc_device *out, const fc_config *config, fc_comm *comm)
         return FC_OK;
     }
     if (cuda == NULL) {
-        FC_TRY(open_cuda(config, comm));
+        FC_TRY(open_cuda(comm));
+    }
+    if (fc_comm_size(comm) > 1 && !config->run.staged_collectives && !connected) {
+        FC_TRY(check_shared(config, comm));
+        FC_TRY(fc_dist_agree(fc_cuda_connect(comm)));
+        connected = true;
     }
     out->backend = cuda;
     out->compute = config->precision == FC_PRECISION_FP32 ? FC_F32 : FC_BF16;

@@ -7,9 +7,11 @@
 
 #include <math.h>
 
-/* From pageable memory the call returns once the bytes are staged, so that `from` may change. */
+/* From pageable memory the call returns once the bytes are staged, so that `from` may change.
+ * Threads that draw weights come here, too. */
 static void upload(void *to, const void *from, size_t bytes)
 {
+    fci_cuda_use();
     if (bytes > 0) {
         fci_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, fci_cuda_stream()),
                        "copying to the device");
@@ -62,8 +64,12 @@ static fc_backend cuda = {
 fc_status fc_cuda_open(const fc_backend **out, int index)
 {
     *out = NULL;
-    FC_TRY(fci_cuda_start(index));
-    fci_lanes_start(index);
+    fc_status status = fci_cuda_start(index);
+    if (status != FC_OK) {
+        fci_cuda_stop();
+        return status;
+    }
+    fci_lanes_start();
     *out = &cuda;
     return FC_OK;
 }

@@ -4,15 +4,13 @@
 #include "core/cuda/runtime.h"
 
 static struct {
-    int device;
     cudaStream_t stream;
     cudaEvent_t done[FC_LANES];
     bool recorded[FC_LANES];
 } lanes;
 
-void fci_lanes_start(int device)
+void fci_lanes_start(void)
 {
-    lanes.device = device;
     fci_cuda_check(cudaStreamCreateWithFlags(&lanes.stream, cudaStreamNonBlocking),
                    "cudaStreamCreate");
     for (int i = 0; i < FC_LANES; i++) {
@@ -47,10 +45,9 @@ static void release(void *at)
     }
 }
 
-/* A thread begins without a device. */
 static void start(int lane, void *to, const void *from, size_t bytes)
 {
-    fci_cuda_check(cudaSetDevice(lanes.device), "cudaSetDevice");
+    fci_cuda_use();
     if (bytes > 0) {
         fci_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, lanes.stream),
                        "copying a batch");

@@ -101,6 +101,11 @@ int64_t fc_cuda_peak_bytes(void)
     return (int64_t)device.peak;
 }
 
+void fci_cuda_use(void)
+{
+    fci_cuda_check(cudaSetDevice(device.index), "cudaSetDevice");
+}
+
 cudaStream_t fci_cuda_stream(void)
 {
     return device.stream;

@@ -17,6 +17,8 @@ extern "C" {
 FC_NODISCARD fc_status fci_cuda_start(int index);
 void fci_cuda_stop(void);
 
+/** Let the calling thread work on the rank's device: threads begin on the first one. */
+void fci_cuda_use(void);
 /** The stream that kernels of this rank run on. */
 cudaStream_t fci_cuda_stream(void);
 /** Ends the job with 71 where a call failed: names the call, the device and CUDA's reason. */

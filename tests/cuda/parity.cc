@@ -170,7 +170,9 @@ both parity_case::raw_bytes(const void *bytes, size_t size)
     array &a = *arrays.back();
     a.is_raw = true;
     a.raw.reset(shared_bytes(size));
-    std::memcpy(a.raw.get(), bytes, size);
+    if (size > 0) {
+        std::memcpy(a.raw.get(), bytes, size);
+    }
     return {a.raw.get(), a.raw.get()};
 }
 
