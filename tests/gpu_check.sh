@@ -8,6 +8,10 @@
 #
 # It needs bash and awk; cuBLASLt has to be where the loader finds it. No Python.
 set -uo pipefail
+if (($# > 1)) || [[ ${1:-} == -* ]]; then
+    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit "$([[ ${1:-} == -h || ${1:-} == --help ]] && echo 0 || echo 64)"
+fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 out=${1:-$(mktemp -d)}
 mkdir -p "$out"
