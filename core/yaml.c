@@ -258,7 +258,7 @@ static fc_status put(fc_yaml *root, const char *path, fc_yaml *value)
         if (next != NULL) {
             *next++ = '\0';
         }
-        if (*part == '\0' || ++depth > FCI_YAML_DEPTH) {
+        if (*part == '\0' || strcmp(part, "<<") == 0 || ++depth > FCI_YAML_DEPTH) {
             status =
                 FC_FAIL(FC_USAGE, "%s: %s: not a key; write e.g. train.batch_size", name, path);
             break;

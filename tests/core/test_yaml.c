@@ -282,6 +282,7 @@ static void test_override(void)
                    "command line: train.batch_size: want key=value");
     FC_CHECK_FAILS(fc_yaml_override(root, "=3"), FC_USAGE, "want key=value");
     FC_CHECK_FAILS(fc_yaml_override(root, "train..x=3"), FC_USAGE, "not a key");
+    FC_CHECK_FAILS(fc_yaml_override(root, "train.<<.x=3"), FC_USAGE, "not a key");
     FC_CHECK_FAILS(fc_yaml_override(root, "train.betas.2=3"), FC_USAGE,
                    "command line: train.betas.2: the list has no item 2");
     FC_CHECK_FAILS(fc_yaml_override(root, "train.x=[1,"), FC_USAGE, "command line: train.x: ");
