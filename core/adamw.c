@@ -28,6 +28,7 @@ fc_adamw *fc_adamw_create(fc_params *params, fc_comm *comm, const fc_adamw_optio
     a->m = params->backend->alloc(bytes);
     a->v = params->backend->alloc(bytes);
     a->sums = params->backend->alloc((size_t)params->count * sizeof *a->sums);
+    a->sums_here = fc_alloc((size_t)params->count, sizeof *a->sums_here);
     a->steps = fc_alloc((size_t)params->count, sizeof *a->steps);
     a->scratch = fc_arena_create_on(params->backend);
     return a;
@@ -40,6 +41,7 @@ void fc_adamw_destroy(fc_adamw **a)
         fc_backend_free(backend, &(*a)->m);
         fc_backend_free(backend, &(*a)->v);
         fc_backend_free(backend, &(*a)->sums);
+        fc_free(&(*a)->sums_here);
         fc_free(&(*a)->steps);
         fc_arena_destroy(&(*a)->scratch);
         fc_free(a);
@@ -54,7 +56,7 @@ static bool is_updated(const fc_param *item)
 double fc_adamw_grad_norm(fc_adamw *a)
 {
     const fc_params *p = a->params;
-    double *sums = fc_alloc((size_t)p->count, sizeof *sums), total = 0;
+    double total = 0;
     for (int i = 0; i < p->count; i++) {
         if (is_updated(&p->items[i])) {
             const fc_arena_mark mark = fc_arena_save(a->scratch);
@@ -64,11 +66,10 @@ double fc_adamw_grad_norm(fc_adamw *a)
             fc_arena_rewind(a->scratch, mark);
         }
     }
-    p->backend->download(sums, a->sums, (size_t)p->count * sizeof *sums);
+    p->backend->download(a->sums_here, a->sums, (size_t)p->count * sizeof *a->sums);
     for (int i = 0; i < p->count; i++) {
-        total += is_updated(&p->items[i]) ? sums[i] : 0;
+        total += is_updated(&p->items[i]) ? a->sums_here[i] : 0;
     }
-    fc_free(&sums);
     return sqrt(total);
 }
 

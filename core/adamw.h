@@ -20,6 +20,7 @@ typedef struct fc_adamw {
     int64_t first, count; /* elements of params->grad whose moments live here */
     void *m, *v;          /* (count), in the parameters' backend's memory */
     double *sums;         /* (params->count) there, of squares */
+    double *sums_here;    /* (params->count) the same in the process's memory */
     int64_t *steps;       /* (params->count) updates each parameter has had */
     fc_arena *scratch;
 } fc_adamw;

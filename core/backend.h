@@ -17,7 +17,7 @@ struct fci_kernels;
 typedef struct fc_device_collectives {
     fc_status (*broadcast)(void *data, size_t bytes, int root);
     /** bytes[rank] from every rank, one after another into recv. */
-    fc_status (*all_gather)(const void *send, void *recv, const size_t *bytes);
+    fc_status (*all_gather)(const void *send, void *recv, const int64_t *bytes);
     /** Start a sum in place beside the work that follows; wait lets that follow it. */
     fc_status (*all_reduce_start)(void *data, int64_t count, fc_dtype type, int *request);
     fc_status (*wait)(int request);

@@ -49,10 +49,17 @@ static fc_status staged_gather(const fc_backend *b, fc_comm *c, const void *send
     return status;
 }
 
-/* The host's all-gather wants two places. */
+/* The host's all-gather wants two places: what lies in its place already goes out of a copy. */
 static fc_status host_gather(fc_comm *c, const void *send, void *recv, const int64_t *counts,
                              fc_dtype type)
 {
+    int64_t before = 0;
+    for (int r = 0; r < fc_comm_rank(c); r++) {
+        before += counts[r];
+    }
+    if (send != (char *)recv + (size_t)before * fc_dtype_bytes(type)) {
+        return fc_comm_all_gather(c, send, recv, counts, fc_comm_real(type));
+    }
     const size_t bytes = (size_t)counts[fc_comm_rank(c)] * fc_dtype_bytes(type);
     void *own = fc_alloc(bytes, 1);
     fc_backend_cpu()->copy(own, send, bytes);
@@ -79,12 +86,7 @@ fc_status fc_device_all_gather(const fc_backend *b, fc_comm *c, const void *send
             b->copy(recv, send, (size_t)total);
         }
     } else if (b->collectives != NULL) {
-        size_t *sizes = fc_alloc((size_t)ranks, sizeof *sizes);
-        for (int r = 0; r < ranks; r++) {
-            sizes[r] = (size_t)bytes[r];
-        }
-        status = b->collectives->all_gather(send, recv, sizes);
-        fc_free(&sizes);
+        status = b->collectives->all_gather(send, recv, bytes);
     } else {
         status = staged_gather(b, c, send, recv, bytes, total);
     }

@@ -155,15 +155,15 @@ static fc_status broadcast(void *data, size_t bytes, int root)
 }
 
 /* Different numbers of rows a rank: a broadcast from each, in one group. */
-static fc_status all_gather(const void *send, void *recv, const size_t *bytes)
+static fc_status all_gather(const void *send, void *recv, const int64_t *bytes)
 {
     FC_TRY(fc_fault_here(FC_AT_collective));
     char *to = recv;
     FC_NCCL(nccl.ncclGroupStart(), "all-gather");
     for (int r = 0; r < nccl.ranks; r++) {
         if (bytes[r] > 0) {
-            FC_NCCL(nccl.ncclBroadcast(r == nccl.rank ? send : to, to, bytes[r], NCCL_UINT8, r,
-                                       nccl.comm, fci_cuda_stream()),
+            FC_NCCL(nccl.ncclBroadcast(r == nccl.rank ? send : to, to, (size_t)bytes[r], NCCL_UINT8,
+                                       r, nccl.comm, fci_cuda_stream()),
                     "all-gather");
         }
         to += bytes[r];

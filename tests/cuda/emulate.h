@@ -7,6 +7,8 @@
 #ifndef FC_TESTS_CUDA_EMULATE_H
 #define FC_TESTS_CUDA_EMULATE_H
 
+#include "core/bf16.h"
+
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -39,19 +41,11 @@ struct fc_bf16 {
 };
 static inline float __bfloat162float(fc_bf16 x)
 {
-    const uint32_t bits = (uint32_t)x.bits << 16;
-    float y;
-    std::memcpy(&y, &bits, sizeof y);
-    return y;
+    return fci_bf16_to_float(x.bits);
 }
 static inline fc_bf16 __float2bfloat16(float x)
 {
-    uint32_t bits;
-    std::memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7FFFFFFFU) > 0x7F800000U) {
-        return fc_bf16{0x7FFF};
-    }
-    return fc_bf16{(uint16_t)((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16)};
+    return fc_bf16{fci_bf16_of(x)};
 }
 
 enum emulate_direction { EMULATE_RISING, EMULATE_FALLING };
