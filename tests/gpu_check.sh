@@ -6,7 +6,7 @@
 #   fineclip/tests/gpu_check.sh [FOLDER]      out of launch/bundle.sh's archive; what runs write goes below FOLDER
 #   FINECLIP_BUILD=build tests/gpu_check.sh   out of a build folder
 #
-# It needs bash and awk; cuBLASLt has to be where the loader finds it. No Python.
+# It needs bash and awk; cuBLASLt has to be where the loader finds it. Python with PyTorch for the last step alone.
 set -uo pipefail
 if (($# > 1)) || [[ ${1:-} == -* ]]; then
     sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
@@ -198,6 +198,22 @@ for tool in memcheck racecheck; do
         within 45 "$sanitizer" --tool "$tool" --target-processes all --error-exitcode 9 "${command[@]}" > "$out/$name.$tool.log" 2>&1
         note "$tool $name" "$(outcome $?)" "$(grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$out/$name.$tool.log" | tail -1 | sed 's/^=* *//')"
     done
+done
+
+# ---- With what time is left: the same steps in PyTorch ----
+torch=
+! within 60 python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' > /dev/null 2>&1 || torch=yes
+for work in b16 global l14; do
+    if [[ -z $torch ]] || (($(left) < 60)); then
+        note "beside PyTorch, $work" skipped "$([[ -n $torch ]] && echo 'no time left' || echo 'no python3 with a torch that sees the device')"
+        continue
+    fi
+    within 150 python3 "$here/tests/bench/compare_torch.py" --device cuda --workload $work --fineclip "$fineclip" > "$out/torch.$work.out" 2>&1
+    status=$?
+    case $status in # a time-out: a comparison is no check, and compiling can take long
+        124 | 137) note "beside PyTorch, $work" skipped 'not done in time' ;;
+        *) note "beside PyTorch, $work" "$(outcome $status)" "$(tail -1 "$out/torch.$work.out")" ;;
+    esac
 done
 
 printf '\n%s\n' "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -1), $(date -u +%Y-%m-%d), $((SECONDS - begun)) s"
