@@ -158,8 +158,8 @@ def parse(arguments=None):
     parser.add_argument("--attention", choices=["math", "fused"], help="[fused] scaled_dot_product_attention; default math")
     parser.add_argument("--compile", choices=["no", "blocks", "whole"],
                         help="[blocks] torch.compile, each block by itself or all up to the losses; default no")
-    parser.add_argument("--shared-trunk", action="store_true", default=None,
-                        help="[yes] pictures and crops in one pass, class tokens and dense features out of it")
+    parser.add_argument("--shared-trunk", action=argparse.BooleanOptionalAction, default=None,
+                        help="[yes] pictures and crops in one pass, class tokens and dense features out of it; default no")
     parser.add_argument("--last-block", choices=["whole", "used"],
                         help="[used] of the last block only what is read; default whole")
     parser.add_argument("--text-rows", choices=["padded", "trimmed"],
