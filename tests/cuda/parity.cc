@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 extern "C" {
@@ -20,17 +21,14 @@ enum { SEED = 20260101 };
 
 static const fc_backend *backend; /* the real device, or NULL */
 
-/* What kernels and this file can both reach. Emulated: exactly as many bytes as it holds, so that
- * the address sanitizer sees a step too far. */
-static char *shared_bytes(size_t bytes)
+/* What kernels reach: plain device memory, as training has it, and a copy on the host. Emulated:
+ * exactly as many bytes as it holds, so that the address sanitizer sees a step too far. */
+static char *device_bytes(size_t bytes)
 {
 #ifdef FC_CUDA_EMULATED
     return new char[bytes];
 #else
-    void *at = nullptr;
-    fci_cuda_check(cudaMallocManaged(&at, bytes > 0 ? bytes : 1, cudaMemAttachGlobal),
-                   "cudaMallocManaged");
-    return static_cast<char *>(at);
+    return static_cast<char *>(fci_cuda_alloc(bytes));
 #endif
 }
 
@@ -40,11 +38,29 @@ struct release_bytes {
 #ifdef FC_CUDA_EMULATED
         delete[] at;
 #else
-        fci_cuda_check(cudaFree(at), "cudaFree");
+        fci_cuda_free(at);
 #endif
     }
 };
 typedef std::unique_ptr<char[], release_bytes> bytes_ptr;
+
+static void to_device(char *device, const char *host, size_t bytes)
+{
+    if (backend != nullptr) {
+        backend->upload(device, host, bytes);
+    } else if (bytes > 0) {
+        std::memcpy(device, host, bytes);
+    }
+}
+
+static void from_device(char *host, const char *device, size_t bytes)
+{
+    if (backend != nullptr) {
+        backend->download(host, device, bytes);
+    } else if (bytes > 0) {
+        std::memcpy(host, device, bytes);
+    }
+}
 
 /* Threads of the emulation take their turns in rising, then in falling order. */
 static void turn_order(bool falling)
@@ -75,11 +91,10 @@ struct parity_case::array {
     int64_t count = 0;
     size_t bytes = 0; /* of the device's side */
     fc_dtype device_type = FC_F32;
-    bool output = false, is_raw = false;
+    bool output = false;
     std::unique_ptr<double[]> cpu;
-    bytes_ptr device, raw;
-    std::vector<double> cpu_before;
-    std::vector<char> device_before;
+    bytes_ptr device;
+    std::vector<char> host, before; /* what the device's side held when it was last looked at */
 };
 
 static double get(const char *data, fc_dtype type, int64_t i)
@@ -131,11 +146,13 @@ both parity_case::add(int64_t count, fc_dtype device_type, bool output, double s
     a.output = output;
     a.bytes = (size_t)count * fc_dtype_bytes(device_type);
     a.cpu.reset(new double[(size_t)count]);
-    a.device.reset(shared_bytes(a.bytes));
+    a.device.reset(device_bytes(a.bytes));
+    a.host.resize(a.bytes);
     fc_rng rng = fc_rng_stream(SEED, FC_RNG_TEST, fc_rng_hash(name.c_str()), stream++);
     for (int64_t i = 0; i < count; i++) {
-        a.cpu[(size_t)i] = put(a.device.get(), device_type, i, fc_rng_normal(&rng) * scale + shift);
+        a.cpu[(size_t)i] = put(a.host.data(), device_type, i, fc_rng_normal(&rng) * scale + shift);
     }
+    to_device(a.device.get(), a.host.data(), a.bytes);
     return {a.cpu.get(), a.device.get()};
 }
 
@@ -168,12 +185,41 @@ both parity_case::raw_bytes(const void *bytes, size_t size)
 {
     arrays.emplace_back(new array());
     array &a = *arrays.back();
-    a.is_raw = true;
-    a.raw.reset(shared_bytes(size));
-    if (size > 0) {
-        std::memcpy(a.raw.get(), bytes, size);
+    const char *from = static_cast<const char *>(bytes);
+    a.host.assign(from, from + size);
+    a.device.reset(device_bytes(size));
+    to_device(a.device.get(), a.host.data(), size);
+    return {a.host.data(), a.device.get()};
+}
+
+parity_case::array &parity_case::of(const both &values)
+{
+    for (auto &a : arrays) {
+        if (a->device.get() == values[DEVICE]) {
+            return *a;
+        }
     }
-    return {a.raw.get(), a.raw.get()};
+    std::abort();
+}
+
+void parity_case::make_positive(const both &values)
+{
+    array &a = of(values);
+    for (int64_t i = 0; i < a.count; i++) {
+        a.cpu[(size_t)i] = put(a.host.data(), a.device_type, i, std::fabs(a.cpu[(size_t)i]));
+    }
+    to_device(a.device.get(), a.host.data(), a.bytes);
+}
+
+std::vector<double> parity_case::on_device(const both &values)
+{
+    array &a = of(values);
+    std::vector<double> out;
+    from_device(a.host.data(), a.device.get(), a.bytes);
+    for (int64_t i = 0; i < a.count; i++) {
+        out.push_back(get(a.host.data(), a.device_type, i));
+    }
+    return out;
 }
 
 static void wait_for_device(void)
@@ -192,7 +238,8 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
     fc_arena *scratch = backend != nullptr ? fc_arena_create_on(backend) : fc_arena_create();
     for (auto &a : arrays) {
         if (a->output && a->bytes > 0) {
-            a->device_before.assign(a->device.get(), a->device.get() + a->bytes);
+            a->before.resize(a->bytes);
+            from_device(a->before.data(), a->device.get(), a->bytes);
         }
     }
     turn_order(false);
@@ -205,9 +252,10 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
         if (!a->output || a->bytes == 0) {
             continue;
         }
+        from_device(a->host.data(), a->device.get(), a->bytes);
         double difference = 0, size = 0;
         for (int64_t i = 0; i < a->count; i++) {
-            const double want = a->cpu[(size_t)i], have = get(a->device.get(), a->device_type, i);
+            const double want = a->cpu[(size_t)i], have = get(a->host.data(), a->device_type, i);
             if (!(std::isinf(want) && have == want)) { /* infinities must agree */
                 difference += (have - want) * (have - want);
                 size += want * want;
@@ -217,16 +265,16 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
         fc_check_true(error <= tolerance, __FILE__, __LINE__,
                       "%s: %s: array %d is off by %.2g, more than %.2g", name.c_str(), what, index,
                       error, tolerance);
-        std::vector<char> first(a->device.get(), a->device.get() + a->bytes);
-        std::memcpy(a->device.get(), a->device_before.data(), a->bytes);
-        a->device_before.swap(first);
+        to_device(a->device.get(), a->before.data(), a->bytes);
     }
     turn_order(true);
     device_side(scratch);
     wait_for_device();
     for (auto &a : arrays) {
         if (a->output && a->bytes > 0) {
-            fc_check_true(std::memcmp(a->device.get(), a->device_before.data(), a->bytes) == 0,
+            a->before.swap(a->host); /* of the first run */
+            from_device(a->host.data(), a->device.get(), a->bytes);
+            fc_check_true(std::memcmp(a->host.data(), a->before.data(), a->bytes) == 0,
                           __FILE__, __LINE__, "%s: %s: run again, it gives other bits",
                           name.c_str(), what);
         }
@@ -234,7 +282,7 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
     fc_arena_destroy(&scratch);
     for (auto &a : arrays) { /* both sides go on from the same values */
         for (int64_t i = 0; a->output && i < a->count; i++) {
-            a->cpu[(size_t)i] = get(a->device.get(), a->device_type, i);
+            a->cpu[(size_t)i] = get(a->host.data(), a->device_type, i);
         }
     }
 }

@@ -43,6 +43,10 @@ class parity_case
     {
         return raw_bytes(values.data(), values.size() * sizeof(I));
     }
+    /** Absolute values in place of an output's, on both sides. */
+    void make_positive(const both &values);
+    /** What the device's side of an array holds now. */
+    std::vector<double> on_device(const both &values);
     /** Run both sides and compare all outputs made so far: relative l2 of an array, or of the
      * tolerance where the array is tiny. Then outputs stay as they are, inputs of what follows. */
     template <typename A>
@@ -62,6 +66,7 @@ class parity_case
 
   private:
     struct array;
+    array &of(const both &values);
     both raw_bytes(const void *bytes, size_t size);
     both add(int64_t count, fc_dtype device_type, bool output, double scale, double shift);
     void run(const char *what, const std::function<void(fc_arena *)> &cpu,

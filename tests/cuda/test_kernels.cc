@@ -353,15 +353,7 @@ static void adamw(fc_dtype type, int64_t count)
     const both p = c.out_float(count), m = c.out_float(count), v = c.out_float(count),
                g = c.in_float(count);
     const both working = c.in(count), sum = c.out_double(1);
-    for (int s = 0; s < 2; s++) { /* second moments are not negative */
-        for (int64_t i = 0; i < count; i++) {
-            if (s == CPU) {
-                static_cast<double *>(v[s])[i] = std::fabs(static_cast<double *>(v[s])[i]);
-            } else {
-                static_cast<float *>(v[s])[i] = std::fabs(static_cast<float *>(v[s])[i]);
-            }
-        }
-    }
+    c.make_positive(v); /* second moments are not negative */
     const auto args = [&](int s) {
         fci_adamw_args a = {};
         a.count = count;
@@ -381,13 +373,9 @@ static void adamw(fc_dtype type, int64_t count)
         return a;
     };
     c.check<fci_adamw_args>("update", args, c.cpu()->adamw_fwd, c.device()->adamw_fwd, 2e-6, 2e-6);
-    for (int64_t i = 0; type == FC_BF16 && i < count; i++) {
-        const float master = static_cast<float *>(p[DEVICE])[i];
-        const uint16_t bits = static_cast<uint16_t *>(working[DEVICE])[i];
-        const uint32_t wide = (uint32_t)bits << 16;
-        float copy;
-        __builtin_memcpy(&copy, &wide, sizeof copy);
-        FC_CHECK(std::fabs(copy - master) <= std::fabs(master) / 256);
+    const std::vector<double> masters = c.on_device(p), copies = c.on_device(working);
+    for (size_t i = 0; type == FC_BF16 && i < masters.size(); i++) {
+        FC_CHECK(std::fabs(copies[i] - masters[i]) <= std::fabs(masters[i]) / 256);
     }
     const auto squares = [&](int s) {
         fci_square_sum_args a = {};
