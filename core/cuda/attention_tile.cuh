@@ -85,6 +85,14 @@ __device__ __forceinline__ int visible(const head &h, bool causal, int end)
     return causal && end < h.keys ? end : h.keys;
 }
 
+/* Rows that count of a tile that begins at `first` of `rows`, rounded up to what one product
+ * takes: the last of 197 rows' tiles holds 5, and 16 of its 64 are worked on. */
+__device__ __forceinline__ int filled(int first, int rows, int tile)
+{
+    const int left = rows - first;
+    return left < tile ? (left + 15) / 16 * 16 : tile;
+}
+
 /* Head widths up to 128 have a tile that holds them. */
 #define FC_BY_HEAD_WIDTH(width, ...)                                                               \
     do {                                                                                           \

@@ -75,9 +75,13 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS) attention(fci_attenti
         load_tile<T, WIDE, N>(v, (const T *)a.v + at, a.k_stride, key, h.keys, h.width, nullptr,
                               nullptr);
         __syncthreads();
+        if (begin + warp_row >= h.queries) {
+            continue; /* a warp without rows has only loaded */
+        }
+        const int depth = filled(key, end, S::ROWS);
         float s[S::SCORE_PARTS][4];
         clear(s);
-        warp_product<false, true>(s, q + warp_row * S::LD, S::LD, k, S::LD, WIDE);
+        warp_product<false, true>(s, q + warp_row * S::LD, S::LD, k, S::LD, WIDE, depth / 8);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             const int row = begin + warp_row + lane_row() + 8 * half;
@@ -116,8 +120,7 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS) attention(fci_attenti
             }
         }
         __syncwarp(); /* a warp reads its own rows of p alone */
-        warp_product<false, false>(out, p + warp_row * S::LD_SCORES, S::LD_SCORES, v, S::LD,
-                                   S::ROWS);
+        warp_product<false, false>(out, p + warp_row * S::LD_SCORES, S::LD_SCORES, v, S::LD, depth);
         __syncwarp();
     }
     const int64_t stride = (int64_t)a.heads * h.width;
@@ -169,10 +172,11 @@ __device__ __forceinline__ void score_slopes(const fci_attention_args &a, const 
     using S = tiles<T, WIDE>;
     const int warp_row = (int)threadIdx.x / WARP * 16;
     float s[S::SCORE_PARTS][4], dp[S::SCORE_PARTS][4];
+    const int parts = filled(key, h.keys, S::ROWS) / 8;
     clear(s);
     clear(dp);
-    warp_product<false, true>(s, q + warp_row * S::LD, S::LD, k, S::LD, WIDE);
-    warp_product<false, true>(dp, dy + warp_row * S::LD, S::LD, v, S::LD, WIDE);
+    warp_product<false, true>(s, q + warp_row * S::LD, S::LD, k, S::LD, WIDE, parts);
+    warp_product<false, true>(dp, dy + warp_row * S::LD, S::LD, v, S::LD, WIDE, parts);
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         const int inside = warp_row + lane_row() + 8 * half, row = query + inside;
@@ -224,10 +228,15 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
         load_tile<T, WIDE, N>(dy, (const T *)a.dy + h.first_q * stride + h.column, stride, query,
                               h.queries, h.width, nullptr, nullptr);
         __syncthreads();
-        score_slopes<T, WIDE>(a, h, delta, q, k, v, dy, query, key, p, ds);
+        const int depth = filled(query, h.queries, S::ROWS);
+        if (warp_row < depth) {
+            score_slopes<T, WIDE>(a, h, delta, q, k, v, dy, query, key, p, ds);
+        }
         __syncthreads(); /* a warp's keys need all queries */
-        warp_product<true, false>(dv, p + warp_row, S::LD_SCORES, dy, S::LD, S::ROWS);
-        warp_product<true, false>(dk, ds + warp_row, S::LD_SCORES, q, S::LD, S::ROWS);
+        if (key + warp_row < h.keys) {
+            warp_product<true, false>(dv, p + warp_row, S::LD_SCORES, dy, S::LD, depth);
+            warp_product<true, false>(dk, ds + warp_row, S::LD_SCORES, q, S::LD, depth);
+        }
     }
     store_rows<T>(a.dk, k_at, a.k_stride, dk, key + warp_row, h.keys, h.width, h.scale, cosines,
                   sines);
@@ -266,10 +275,13 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
         load_tile<T, WIDE, N>(v, (const T *)a.v + k_at, a.k_stride, key, h.keys, h.width, nullptr,
                               nullptr);
         __syncthreads();
+        if (query + warp_row >= h.queries) {
+            continue;
+        }
         score_slopes<T, WIDE>(a, h, delta, q, k, v, dy, query, key, p, ds);
         __syncwarp(); /* a warp reads its own queries alone */
         warp_product<false, false>(dq, ds + warp_row * S::LD_SCORES, S::LD_SCORES, k, S::LD,
-                                   S::ROWS);
+                                   filled(key, end, S::ROWS));
         __syncwarp();
     }
     store_rows<T>(a.dq, q_at, a.q_stride, dq, query + warp_row, h.queries, h.width, h.scale,

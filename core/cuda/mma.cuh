@@ -48,10 +48,12 @@ __device__ __forceinline__ uint32_t pair_of(const fc_bf16 *at, int step)
  * warps.
  *  A_T: a lies transposed, a[k * lda + row]; else a[row * lda + k]
  *  B_T: b lies transposed, b[col * ldb + k]; else b[k * ldb + col]
- * depth is a multiple of 16; for bf16 the strides are even. */
+ * depth is a multiple of 16; for bf16 the strides are even. Of the result's parts only the first
+ * `parts` are added to; the number is the same in all lanes. */
 template <bool A_T, bool B_T, int PARTS>
 __device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const fc_bf16 *a, int lda,
-                                             const fc_bf16 *b, int ldb, int depth)
+                                             const fc_bf16 *b, int ldb, int depth,
+                                             int parts = PARTS)
 {
     const int g = lane_row(), t2 = lane_col();
     for (int k = 0; k < depth; k += 16) {
@@ -63,6 +65,9 @@ __device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const fc_bf
         }
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
+            if (part >= parts) {
+                continue;
+            }
             uint32_t fb[2];
 #pragma unroll
             for (int i = 0; i < 2; i++) {
@@ -76,7 +81,7 @@ __device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const fc_bf
 
 template <bool A_T, bool B_T, int PARTS>
 __device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const float *a, int lda,
-                                             const float *b, int ldb, int depth)
+                                             const float *b, int ldb, int depth, int parts = PARTS)
 {
     const int g = lane_row(), t2 = lane_col();
     for (int k = 0; k < depth; k++) {
@@ -84,6 +89,9 @@ __device__ __forceinline__ void warp_product(float (&acc)[PARTS][4], const float
         const float high = A_T ? a[k * lda + g + 8] : a[(g + 8) * lda + k];
 #pragma unroll
         for (int part = 0; part < PARTS; part++) {
+            if (part >= parts) {
+                continue;
+            }
             const int col = part * 8 + t2;
             const float b0 = B_T ? b[col * ldb + k] : b[k * ldb + col];
             const float b1 = B_T ? b[(col + 1) * ldb + k] : b[k * ldb + col + 1];
