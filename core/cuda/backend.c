@@ -1,22 +1,14 @@
 /* The CUDA device as a backend: everything in the order of the rank's one stream. */
+#include "core/bf16.h"
 #include "core/cuda/cuda.h"
 #include "core/cuda/gemm.h"
 #include "core/cuda/lanes.h"
 #include "core/cuda/nccl.h"
 #include "core/cuda/runtime.h"
+#include "core/cuda/staging.h"
+#include "core/rng.h"
 
 #include <math.h>
-
-/* From pageable memory the call returns once the bytes are staged, so that `from` may change.
- * Threads that draw weights come here, too. */
-static void upload(void *to, const void *from, size_t bytes)
-{
-    fci_cuda_use();
-    if (bytes > 0) {
-        fci_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, fci_cuda_stream()),
-                       "copying to the device");
-    }
-}
 
 static void download(void *to, const void *from, size_t bytes)
 {
@@ -53,7 +45,7 @@ static fc_backend cuda = {
     .kernels = fci_kernels_cuda,
     .alloc = fci_cuda_alloc,
     .free = fci_cuda_free,
-    .upload = upload,
+    .upload = fci_staging_upload,
     .download = download,
     .copy = copy,
     .fill = fill,
@@ -70,6 +62,7 @@ fc_status fc_cuda_open(const fc_backend **out, int index)
         return status;
     }
     fci_lanes_start();
+    fci_staging_start();
     *out = &cuda;
     return FC_OK;
 }
@@ -79,6 +72,7 @@ void fc_cuda_close(void)
     fci_nccl_stop();
     cuda.collectives = NULL;
     fci_lanes_stop();
+    fci_staging_stop();
     fci_cuda_stop();
 }
 
@@ -89,6 +83,26 @@ fc_status fc_cuda_connect(fc_comm *comm)
     return FC_OK;
 }
 
+/* Random values, as training has them: with equal ones fewer bits flip, a device draws less power
+ * and runs faster than it ever does. A block of them is repeated. */
+static void draw_operand(void *to, fc_dtype type, int64_t side, uint64_t stream)
+{
+    enum { BLOCK = 1 << 16 };
+    static float single[BLOCK];
+    static uint16_t half[BLOCK];
+    fc_rng rng = fc_rng_stream(0, FC_RNG_BENCH, stream, 0);
+    for (int i = 0; i < BLOCK; i++) {
+        single[i] = (float)fc_rng_normal(&rng);
+        half[i] = fci_bf16_of(single[i]);
+    }
+    const size_t width = fc_dtype_bytes(type), all = (size_t)(side * side) * width;
+    const size_t block = all < BLOCK * width ? all : BLOCK * width;
+    fci_staging_upload(to, type == FC_BF16 ? (const void *)half : single, block);
+    for (size_t done = block; done < all; done *= 2) {
+        copy((char *)to + done, to, all - done < done ? all - done : done);
+    }
+}
+
 double fc_cuda_time_product(fc_dtype type, int64_t side)
 {
     enum { TRIES = 5, PRODUCTS = 4 };
@@ -97,9 +111,8 @@ double fc_cuda_time_product(fc_dtype type, int64_t side)
     for (int i = 0; i < 3; i++) {
         at[i] = fci_cuda_alloc(bytes);
     }
-    /* A pattern of bits that is a number near 1 in both types: zeros would draw less power. */
-    fill(at[0], 0x3F, bytes);
-    fill(at[1], 0x3F, bytes);
+    draw_operand(at[0], type, side, 1);
+    draw_operand(at[1], type, side, 2);
     const fci_cuda_gemm_args g = {.type = type,
                                   .d_type = type,
                                   .m = side,

@@ -274,9 +274,8 @@ void parity_case::run(const char *what, const std::function<void(fc_arena *)> &c
         if (a->output && a->bytes > 0) {
             a->before.swap(a->host); /* of the first run */
             from_device(a->host.data(), a->device.get(), a->bytes);
-            fc_check_true(std::memcmp(a->host.data(), a->before.data(), a->bytes) == 0,
-                          __FILE__, __LINE__, "%s: %s: run again, it gives other bits",
-                          name.c_str(), what);
+            fc_check_true(std::memcmp(a->host.data(), a->before.data(), a->bytes) == 0, __FILE__,
+                          __LINE__, "%s: %s: run again, it gives other bits", name.c_str(), what);
         }
     }
     fc_arena_destroy(&scratch);
