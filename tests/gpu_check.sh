@@ -3,13 +3,14 @@
 # device, ranks that share it, the benchmark; ends with a table, and with 1 when a check failed or did
 # not come to an end. Under 9 minutes.
 #
-#   fineclip/tests/gpu_check.sh [FOLDER]      out of launch/bundle.sh's archive; what runs write goes below FOLDER
+#   fineclip/tests/gpu_check.sh [FOLDER]      out of launch/bundle.sh's archive; what runs write goes below FOLDER,
+#                                             all their logs into its logs.tar.gz
 #   FINECLIP_BUILD=build tests/gpu_check.sh   out of a build folder
 #
-# It needs bash and awk; cuBLASLt has to be where the loader finds it. Python with PyTorch for the last step alone.
+# It needs bash and awk; cuBLASLt of the loader's folders, of /usr/local/cuda* or of Python's packages. Python with PyTorch for the last step alone.
 set -uo pipefail
 if (($# > 1)) || [[ ${1:-} == -* ]]; then
-    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit "$([[ ${1:-} == -h || ${1:-} == --help ]] && echo 0 || echo 64)"
 fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -35,12 +36,25 @@ else
 fi
 [[ -x $fineclip ]] || { printf 'gpu_check: no program at %s\n' "$fineclip" >&2; exit 66; }
 
+# cuBLASLt and NCCL where the loader does not look by itself: beside a Python that holds PyTorch, which must find its own
+# first, and in the toolkit's folder.
+for folder in $(python3 -c 'import glob, sys; print(*[f for p in sys.path if p for f in glob.glob(p + "/nvidia/*/lib")])' 2> /dev/null) \
+    /usr/local/cuda*/lib64; do
+    if compgen -G "$folder/libcublasLt.so.*" > /dev/null || compgen -G "$folder/libnccl.so.*" > /dev/null; then
+        export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder"
+    fi
+done
+
 table=()
 failed=0
-note() { # what, outcome, figure
+note() { # what, outcome, figure, log that says why it failed
     table+=("$(printf '%-44s %-8s %s' "$1" "$2" "$3")")
     printf '%s\n' "${table[-1]}"
-    [[ $2 == ok || $2 == skipped ]] || failed=1
+    [[ $2 == ok || $2 == skipped ]] && return
+    failed=1
+    if [[ -s ${4:-} ]]; then
+        tail -12 "$4" | cut -c1-300 | sed 's/^/    /'
+    fi
 }
 
 left() { echo $((limit - (SECONDS - begun))); }
@@ -68,7 +82,7 @@ for program in "${kernel_tests[@]}"; do
         printf 'gpu_check: there is no CUDA device here, or no driver for it\n' >&2
         exit 77
     fi
-    note "$name" "$(outcome $status)" "$(tail -1 "$out/$name.log")"
+    note "$name" "$(outcome $status)" "$(tail -1 "$out/$name.log")" "$out/$name.log"
 done
 [[ -x ${kernel_tests[0]} ]] || note 'kernels against the CPU' FAILED 'this build has no CUDA backend'
 # ---- Golden experiments: losses of every step on the device against those on the CPU ----
@@ -112,7 +126,7 @@ compare() { # what, run, reference, tolerance
     if awk -v d="$d" -v t="$4" 'BEGIN { exit !(d != "nan" && d + 0 <= t + 0) }'; then
         note "$1" ok "losses within $d of the CPU's (want $4)"
     else
-        note "$1" FAILED "losses within $d of the CPU's (want $4): $(tail -1 "$out/$2.log" | cut -c1-150)"
+        note "$1" FAILED "losses within $d of the CPU's (want $4)" "$out/$2.log"
     fi
 }
 
@@ -172,7 +186,7 @@ for words in 'precision=bf16' 'precision=bf16 train.recompute=blocks' 'precision
     figures=$(awk -F': ' '/^step_seconds/ { s = $2 } /^images_per_second/ { i = $2 } /^model_gflops/ { split($2, g, " ") } /^share_of_gemm/ { p = $2 }
         /^peak_device_mib/ { m = $2 } END { printf "%s s, %s img/s, %.1f TFLOP/s, %.0f %% of a product, %s MiB", s, i, g[1] / 1000, 100 * p, m }' "$out/bench.out")
     [[ $status -eq 0 ]] || figures=$(tail -1 "$out/bench.log" | cut -c1-150)
-    note "bench 32x20 $words" "$(outcome $status)" "$figures"
+    note "bench 32x20 $words" "$(outcome $status)" "$figures" "$out/bench.log"
 done
 
 # ---- The quickstart ----
@@ -218,4 +232,5 @@ done
 
 printf '\n%s\n' "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -1), $(date -u +%Y-%m-%d), $((SECONDS - begun)) s"
 printf '%s\n' "${table[@]}"
+(cd "$out" && tar -czf logs.tar.gz -- *.log *.out *.yaml) 2>/dev/null
 exit $failed
