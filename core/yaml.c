@@ -245,22 +245,37 @@ static fc_yaml *step_down(fc_yaml *node, const char *part, fci_yaml_name *file)
     return child;
 }
 
+/* Levels of a tree: 1 for a scalar. */
+static int levels(const fc_yaml *node)
+{
+    int most = 0;
+    for (int i = 0; i < node->count; i++) {
+        int below = levels(node->children[i]);
+        most = below > most ? below : most;
+    }
+    return 1 + most;
+}
+
 /* Put `value` (owned, also on failure) at a dotted path of `root`. */
 static fc_status put(fc_yaml *root, const char *path, fc_yaml *value)
 {
     const char *name = value->file->text;
     char *parts = fc_strdup(path);
     fc_yaml *node = root;
-    int depth = 0;
+    int depth = levels(value); /* with the path's: what is written out must be read again */
     fc_status status = FC_OK;
     for (char *part = parts, *next; part != NULL; part = next) {
         next = strchr(part, '.');
         if (next != NULL) {
             *next++ = '\0';
         }
-        if (*part == '\0' || strcmp(part, "<<") == 0 || ++depth > FCI_YAML_DEPTH) {
+        if (*part == '\0' || strcmp(part, "<<") == 0) {
             status =
                 FC_FAIL(FC_USAGE, "%s: %s: not a key; write e.g. train.batch_size", name, path);
+            break;
+        }
+        if (++depth > FCI_YAML_DEPTH) {
+            status = FC_FAIL(FC_USAGE, "%s: %s: nested too deeply", name, path);
             break;
         }
         node = step_down(node, part, value->file);

@@ -122,6 +122,9 @@ static fc_status decode(png_work *w, fc_picture *out)
         return FC_FAIL(FC_DATA, "PNG: %s", w->message);
     }
     png_set_read_fn(w->png, w, read_bytes);
+    /* Nothing but pixels is wanted: texts, profiles and the like are passed over, whatever length
+     * they claim, without memory for them. */
+    png_set_keep_unknown_chunks(w->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     FC_TRY(read_image(w, out));
     return FC_OK;
 }

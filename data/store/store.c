@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { MOST_CATEGORIES = 100000 }; /* ImageNet-21k's are 21,841 */
+
 fc_status fci_store_found(const fc_store *s, const char *fmt, ...)
 {
     char line[2048];
@@ -266,7 +268,10 @@ static fc_status load_names(fc_store *s)
     FC_TRY(fci_h5_open_strings(&d, s->files->file, s->path, s->files->file_bytes,
                                "/categories/names"));
     void *p = NULL;
-    fc_status status = fc_try_alloc(&p, (size_t)d.rows, sizeof(char *), d.where);
+    fc_status status = d.rows > MOST_CATEGORIES
+                           ? FC_FAIL(FC_DATA, "%s has %lld names; at most %d categories are read",
+                                     d.where, (long long)d.rows, MOST_CATEGORIES)
+                           : fc_try_alloc(&p, (size_t)d.rows, sizeof(char *), d.where);
     s->category_names = p;
     if (status == FC_OK) {
         s->categories = d.rows;

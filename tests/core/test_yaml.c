@@ -292,7 +292,17 @@ static void test_override(void)
         strcat(deep, "a.");
     }
     strcat(deep, "a=1");
-    FC_CHECK_FAILS(fc_yaml_override(root, deep), FC_USAGE, "not a key");
+    FC_CHECK_FAILS(fc_yaml_override(root, deep), FC_USAGE, "nested too deeply");
+    /* 62 keys and a scalar fit into 64 levels; with two lists around it they do not. */
+    memset(deep, 0, 1000);
+    for (int k = 0; k < 61; k++) {
+        strcat(deep, "b.");
+    }
+    strcat(deep, "b=[]");
+    FC_CHECK_OK(fc_yaml_override(root, deep));
+    deep[strlen(deep) - 2] = '\0';
+    strcat(deep, "[[1]]");
+    FC_CHECK_FAILS(fc_yaml_override(root, deep), FC_USAGE, "nested too deeply");
     fc_free(&deep);
     fc_yaml_destroy(&root);
 }
