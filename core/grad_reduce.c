@@ -8,6 +8,7 @@ typedef struct bucket {
     int64_t offset, count; /* elements of params->grad */
     int waiting;           /* parameters whose backward is not done */
     fc_device_request *request;
+    double sent; /* when it went out */
 } bucket;
 
 struct fc_grad_reduce {
@@ -17,6 +18,7 @@ struct fc_grad_reduce {
     int count, sent;
     int *bucket_of;   /* (params->count), -1: frozen */
     uint8_t *touched; /* (params->count) */
+    double begun, finished;
     fc_status status;
 };
 
@@ -65,6 +67,7 @@ static void send_ready(fc_grad_reduce *r, bool all)
 {
     while (r->status == FC_OK && r->sent < r->count && (all || r->buckets[r->sent].waiting == 0)) {
         bucket *b = &r->buckets[r->sent++];
+        b->sent = fc_clock_seconds();
         char *data =
             (char *)r->params->grad + b->offset * (int64_t)fc_dtype_bytes(r->params->dtype);
         r->status = fc_device_all_reduce_start(r->params->backend, r->comm, data, b->count,
@@ -85,6 +88,7 @@ static void on_ready(void *ctx, int param)
 void fc_grad_reduce_begin(fc_grad_reduce *r)
 {
     r->sent = 0;
+    r->begun = fc_clock_seconds();
     r->status = FC_OK;
     for (int i = 0; i < r->count; i++) {
         r->buckets[i].waiting = 0;
@@ -114,10 +118,14 @@ static fc_status agree_on_touched(fc_grad_reduce *r)
 
 fc_status fc_grad_reduce_finish(fc_grad_reduce *r, double *waited)
 {
-    double start = fc_clock_seconds();
+    r->finished = fc_clock_seconds();
     r->params->on_ready = NULL;
     send_ready(r, true);
     FC_TRY(r->status);
+    if (fc_comm_size(r->comm) > 1) { /* backward on a device is no waiting for others */
+        r->params->backend->synchronize();
+    }
+    double start = fc_clock_seconds();
     FC_TRY(agree_on_touched(r));
     for (int i = 0; i < r->count; i++) {
         FC_TRY(fc_device_wait(r->params->backend, r->comm, &r->buckets[i].request));
@@ -126,4 +134,16 @@ fc_status fc_grad_reduce_finish(fc_grad_reduce *r, double *waited)
         *waited = fc_clock_seconds() - start;
     }
     return FC_OK;
+}
+
+int fc_grad_reduce_count(const fc_grad_reduce *r)
+{
+    return r->count;
+}
+
+void fc_grad_reduce_bucket(const fc_grad_reduce *r, int i, double *bytes, double *ready)
+{
+    const double all = r->finished - r->begun, sent = r->buckets[i].sent - r->begun;
+    *bytes = (double)r->buckets[i].count * (double)fc_dtype_bytes(r->params->dtype);
+    *ready = sent < all ? sent / all : 1;
 }

@@ -1,10 +1,12 @@
-/* `fineclip bench EXPERIMENT.yaml`: steps on made-up data against what the machine can do. */
+/* `fineclip bench EXPERIMENT.yaml [--ranks N]`: steps on made-up data against what the machine can
+ * do. */
 #include "core/clock.h"
 #include "core/cpu/gemm.h"
 #include "core/cuda/cuda.h"
 #include "core/fatal.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "launch/bench_scaling.h"
 #include "launch/cli.h"
 #include "launch/dist.h"
 #include "launch/experiment.h"
@@ -31,6 +33,8 @@ static const double ENOUGH_SECONDS = 10, LONG_PRODUCT = 2e-3;
 typedef struct timings {
     int count;
     double step[MAX_STEPS], gradients[MAX_STEPS], wait[MAX_STEPS], square[MAX_STEPS]; /* seconds */
+    double forward[MAX_STEPS];
+    fc_exchange exchange;
     double flops;             /* of the model, a step and rank */
     int64_t side, peak_bytes; /* of the square product; of memory, on the device */
     fc_profile profile;       /* of one more step */
@@ -117,7 +121,9 @@ static fc_status time_steps(fc_step *step, const fc_clip *model, fc_comm *comm, 
         }
         t->step[i] = end - start;
         t->gradients[i] = middle - start;
+        t->forward[i] = result.forward_seconds;
         t->wait[i] = result.wait_seconds;
+        t->exchange = result.exchange;
         t->square[i] = square;
         t->flops = result.flops;
         t->count = i + 1;
@@ -217,7 +223,7 @@ static void report(const fc_config *config, fc_step *step, const fc_clip *model,
     report_kernels(&t->profile);
 }
 
-static fc_status bench(const fc_config *config)
+static fc_status bench(const fc_config *config, const fc_scaling_plan *plan)
 {
     fc_comm *comm = fc_dist_comm();
     fc_step_options options;
@@ -269,24 +275,45 @@ static fc_status bench(const fc_config *config)
     if (fc_comm_rank(comm) == 0) {
         report(config, step, model, fc_comm_size(comm), t);
     }
+    if (plan->ranks > 0) {
+        const fc_scaling_times times = {.step = median(t->step, t->count),
+                                        .forward = median(t->forward, t->count),
+                                        .gradients = median(t->gradients, t->count),
+                                        .wait = median(t->wait, t->count)};
+        status = fc_bench_scaling(config, plan, step, model, comm, &times, &t->exchange);
+    }
     fc_free(&t);
     fc_step_destroy(&step);
     fc_concepts_close(&concepts);
     fc_input_destroy(&input);
     fc_batch_free(&batch[0]); /* the second shows the same arrays */
     fc_clip_destroy(&model);
-    return FC_OK;
+    return status;
 }
 
 fc_status fc_verb_bench(int argc, char **argv)
 {
+    fc_scaling_words words = {0};
+    const fc_flag flags[] = {{"--ranks", NULL, &words.ranks},
+                             {"--ranks-per-host", NULL, &words.per_host},
+                             {"--link", NULL, &words.link},
+                             {"--link-latency", NULL, &words.link_latency},
+                             {"--network", NULL, &words.network},
+                             {"--network-latency", NULL, &words.network_latency},
+                             {0}};
     fc_cli cli;
-    FC_TRY(fc_cli_parse(&cli, argc, argv, NULL));
+    fc_scaling_plan plan;
+    FC_TRY(fc_cli_parse(&cli, argc, argv, flags));
+    FC_TRY(fc_scaling_plan_read(&words, &plan));
     fc_config *config = NULL;
     fc_status status =
         fc_dist_agree(fc_config_load(&config, cli.file, cli.overrides, cli.override));
+    if (status == FC_OK && plan.ranks > 0) {
+        fc_step_options options; /* such a run must be possible */
+        status = fc_experiment_step_options(config, plan.ranks, &options);
+    }
     if (status == FC_OK) {
-        status = bench(config);
+        status = bench(config, &plan);
     }
     fc_config_destroy(&config);
     return status;

@@ -136,15 +136,32 @@ void fc_cli_release(fc_invocation *invocation)
     fc_free(&invocation->text);
 }
 
-static fc_status take_flag(const fc_flag *flags, const char *arg)
+/* The flag at argv[*at], and the value behind it, where *at then is. */
+static fc_status take_flag(const fc_flag *flags, int argc, char **argv, int *at)
 {
     const char *words[MOST_WORDS + 1] = {NULL};
+    const char *arg = argv[*at], *equals = strchr(arg, '=');
     for (int i = 0; flags != NULL && i < MOST_WORDS && flags[i].name != NULL; i++) {
-        if (strcmp(flags[i].name, arg) == 0) {
-            *flags[i].set = true;
+        const fc_flag *flag = &flags[i];
+        const size_t length = strlen(flag->name);
+        words[i] = flag->name;
+        if (flag->value != NULL && equals == arg + length &&
+            strncmp(arg, flag->name, length) == 0) {
+            *flag->value = equals + 1;
             return FC_OK;
         }
-        words[i] = flags[i].name;
+        if (strcmp(flag->name, arg) != 0) {
+            continue;
+        }
+        if (flag->value == NULL) {
+            *flag->set = true;
+            return FC_OK;
+        }
+        if (++*at == argc) {
+            return FC_FAIL(FC_USAGE, "%s: want a value behind it", arg);
+        }
+        *flag->value = argv[*at];
+        return FC_OK;
     }
     char hint[512];
     say_words(arg, words, hint, sizeof hint);
@@ -157,7 +174,7 @@ fc_status fc_cli_parse(fc_cli *out, int argc, char **argv, const fc_flag *flags)
     for (int i = 1; i < argc; i++) {
         char *arg = argv[i];
         if (arg[0] == '-' && arg[1] != '\0') {
-            FC_TRY(take_flag(flags, arg));
+            FC_TRY(take_flag(flags, argc, argv, &i));
         } else if (is_override(arg)) {
             out->override[out->overrides++] = arg;
         } else if (out->file != NULL) {

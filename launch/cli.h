@@ -30,10 +30,12 @@ FC_NODISCARD fc_status fc_cli_resolve(fc_invocation *out, const fc_verb *verbs, 
                                       char **argv);
 void fc_cli_release(fc_invocation *invocation);
 
-/* A flag of a verb, e.g. {"--dry-run", &dry_run}. */
+/* A flag of a verb, e.g. {"--dry-run", &dry_run, NULL}, or one with a value behind it, "--jobs
+ * slurm" or "--jobs=slurm", e.g. {"--jobs", NULL, &jobs}. */
 typedef struct fc_flag {
     const char *name;
     bool *set;
+    const char **value; /* within argv; left as it is where the flag is not there */
 } fc_flag;
 
 typedef struct fc_cli {
@@ -45,7 +47,8 @@ typedef struct fc_cli {
 /** One file, key=value overrides and flags, in any order.
  *  argv   of the verb; overrides are gathered in place
  *  flags  ended by one without a name; NULL: none
- *  Errors FC_USAGE no file, two files, an unknown flag (with the nearest) */
+ *  Errors FC_USAGE no file, two files, an unknown flag (with the nearest), a flag without its value
+ */
 FC_NODISCARD fc_status fc_cli_parse(fc_cli *out, int argc, char **argv, const fc_flag *flags);
 
 /** `fineclip --help`; heap. */

@@ -1,6 +1,7 @@
 #include "launch/step.h"
 
 #include "core/activity.h"
+#include "core/clock.h"
 #include "core/fault.h"
 #include "core/memory.h"
 
@@ -35,6 +36,7 @@ struct fc_step {
     /* of the whole batch */
     int32_t *concept; /* (R) */
     int64_t concept_capacity, batch_step;
+    double begun;
 };
 
 static const size_t BUCKET_BYTES = (size_t)16 << 20;
@@ -80,6 +82,11 @@ unsigned fc_step_needs(const fc_step_options *options)
 fc_adamw *fc_step_optimizer(fc_step *s)
 {
     return s->adamw;
+}
+
+fc_grad_reduce *fc_step_grad_reduce(fc_step *s)
+{
+    return s->reduce;
 }
 
 void fc_step_profile(fc_step *s, fc_profile *profile)
@@ -293,7 +300,8 @@ static fc_status run_terms(fc_step *s, const features *f, fc_step_result *result
                          .captioned_count = f->captioned_count,
                          .teacher = f->of[TEACHER],
                          .seed = s->options.seed,
-                         .step = (uint64_t)s->batch_step};
+                         .step = (uint64_t)s->batch_step,
+                         .exchange = &result->exchange};
     if ((s->needs & FC_NEED_CONCEPT) != 0) {
         in.concept = s->concept;
         in.concept_embeddings = s->options.concepts->embeddings;
@@ -310,6 +318,7 @@ static fc_status run_terms(fc_step *s, const features *f, fc_step_result *result
         result->terms[i] = fc_tape_value(s->tape, scalars[i]);
         result->loss += term->weight * result->terms[i];
     }
+    result->forward_seconds = fc_clock_seconds() - s->begun;
     return FC_OK;
 }
 
@@ -488,6 +497,7 @@ static void find_concepts(fc_step *s, const fc_batch *batch)
 
 fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *result)
 {
+    s->begun = fc_clock_seconds();
     *result = (fc_step_result){.logit_scale = exp(fc_tape_value(s->tape, s->model->logit_scale))};
     fc_tape_reset(s->tape);
     (void)fc_tape_flops(s->tape, true);

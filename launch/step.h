@@ -35,8 +35,10 @@ typedef struct fc_step_result {
     double terms[FC_MAX_TERMS]; /* unweighted */
     double logit_scale;         /* exp of the parameter before the update */
     double grad_norm;           /* of the reduced gradient before clipping */
+    double forward_seconds;     /* until the losses are known; accumulate: of all parts */
     double wait_seconds;        /* for gradients from other ranks, after backward */
     double flops;               /* of the model, this rank, forward and backward */
+    fc_exchange exchange;       /* what the terms exchanged */
 } fc_step_result;
 
 typedef struct fc_step fc_step;
@@ -52,6 +54,7 @@ FC_NODISCARD fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_s
  * optimiser is sharded. */
 FC_NODISCARD fc_status fc_step_update(fc_step *s, double lr, const fc_step_result *result);
 fc_adamw *fc_step_optimizer(fc_step *s);
+fc_grad_reduce *fc_step_grad_reduce(fc_step *s);
 /** Time the kernels of the steps that follow, the optimiser's left out; NULL: stop. */
 void fc_step_profile(fc_step *s, fc_profile *profile);
 /** Bytes of saved activations, and of gradients of activations and scratch, at their peaks. */

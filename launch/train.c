@@ -22,7 +22,7 @@ static fc_status train(fc_experiment *x)
 fc_status fc_verb_train(int argc, char **argv)
 {
     bool dry_run = false;
-    const fc_flag flags[] = {{"--dry-run", &dry_run}, {0}};
+    const fc_flag flags[] = {{"--dry-run", &dry_run, NULL}, {0}};
     fc_cli cli;
     FC_TRY(fc_cli_parse(&cli, argc, argv, flags));
     fc_config *config = NULL;

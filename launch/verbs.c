@@ -42,15 +42,27 @@ static const char eval_help[] =
     "  mpirun -np 4 fineclip eval experiments/coco_vitb16.yaml model.image_size=336\n";
 
 static const char bench_help[] =
-    "usage: fineclip bench EXPERIMENT.yaml [key=value ...]\n"
+    "usage: fineclip bench EXPERIMENT.yaml [key=value ...] [--ranks N]\n"
     "\n"
     "Time training steps of an experiment on made-up data, so that neither stores nor weights\n"
     "need to be there: step time, images/s, FLOP/s, share of the machine's peak, memory.\n"
     "\n"
+    "  --ranks N               predict the step on 1, 2, 4 ... N ranks from what is measured on\n"
+    "                          those there are, and say what that assumes\n"
+    "  --ranks-per-host 8      N is at most that, or a multiple of it\n"
+    "  --link 450e9            bytes a second, each way, of a rank to others of its host\n"
+    "  --link-latency 3e-6     seconds a hop\n"
+    "  --network 50e9          bytes a second, each way, of a rank's share of the network cards\n"
+    "  --network-latency 1e-5  seconds a hop\n"
+    "The values shown are the defaults, of a DGX H100. Under mpirun the prediction stands beside\n"
+    "what is measured, and the bandwidth found is given.\n"
+    "\n"
     "Examples\n"
     "  fineclip bench experiments/coco_vitb16.yaml train.batch_size=4\n"
     "  mpirun -np 2 fineclip bench experiments/quickstart.yaml\n"
-    "  fineclip bench experiments/coco_vitb16.yaml train.recompute=blocks\n";
+    "  fineclip bench experiments/coco_vitb16.yaml train.recompute=blocks\n"
+    "  fineclip bench experiments/coco_vitb16.yaml --ranks 64\n"
+    "  fineclip bench experiments/coco_vitb16.yaml --ranks 32 --ranks-per-host 4 --network 25e9\n";
 
 static const char explain_help[] =
     "usage: fineclip explain EXPERIMENT.yaml image=... text=... [phrase=...] [key=value ...]\n"

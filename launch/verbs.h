@@ -10,7 +10,8 @@ FC_NODISCARD fc_status fc_verb_train(int argc, char **argv);
 /** `fineclip eval EXPERIMENT.yaml [key=value ...]`: evaluate, train nothing. */
 FC_NODISCARD fc_status fc_verb_eval(int argc, char **argv);
 
-/** `fineclip bench EXPERIMENT.yaml [key=value ...]`: time steps on made-up data. */
+/** `fineclip bench EXPERIMENT.yaml [key=value ...] [--ranks N]`: time steps on made-up data,
+ * predict those on more ranks. */
 FC_NODISCARD fc_status fc_verb_bench(int argc, char **argv);
 
 /** `fineclip explain EXPERIMENT.yaml image=... text=... | regions=... [key=value ...]`: what a

@@ -145,6 +145,19 @@ static fc_status forward_value(contrastive_ctx *c, fc_tape *tape, const int64_t 
     return FC_OK;
 }
 
+/* For fc_loss_inputs.exchange; the numbers are the counts of rows and the loss. */
+static void note_exchange(const contrastive_ctx *c)
+{
+    fc_exchange *e = c->in->exchange;
+    if (e != NULL) {
+        FC_ASSERT(e->pairs < FC_MOST_PAIRS);
+        e->pair[e->pairs].rows = c->u->rows;
+        e->pair[e->pairs].width = c->u->cols;
+        e->pair[e->pairs++].dtype = c->u->dtype;
+        fc_loss_meet(c->in, 2);
+    }
+}
+
 static fc_status forward(contrastive_ctx *c, fc_tape *tape, double *value)
 {
     fc_comm *comm = c->in->comm;
@@ -186,6 +199,7 @@ fc_tensor *fc_contrastive(fc_tape *tape, const fc_loss_inputs *in, fc_tensor *u,
     *kept = *in;
     *c = (contrastive_ctx){.in = kept, .u = u, .v = v, .scale = in->logit_scale};
     double value;
+    note_exchange(c);
     c->s = exp(fc_tape_value(tape, in->logit_scale));
     if (forward(c, tape, &value) != FC_OK) {
         return fci_tape_fail(tape, FC_RUNTIME, "%s", fc_error_message());

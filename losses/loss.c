@@ -79,6 +79,7 @@ fc_status fc_region_mean(const fc_loss_inputs *in, int64_t regions, double *sum,
         *factor = regions > 0 ? 1.0 / ((double)regions * ranks) : 0;
         sums[0] *= *factor;
     }
+    fc_loss_meet(in, 1);
     FC_TRY(fc_comm_all_reduce(in->comm, sums, 2, FC_COMM_F64, FC_COMM_SUM));
     if (!mean_of_means) {
         *factor = sums[1] > 0 ? 1.0 / sums[1] : 0;

@@ -23,6 +23,18 @@ enum {
     FC_NEED_CONCEPT = 64      /* each region's concept, and embeddings of all concepts */
 };
 
+/* What a step's terms exchange between ranks; also noted where there is one rank alone. */
+enum { FC_MOST_PAIRS = 16 };
+typedef struct fc_exchange {
+    int pairs; /* of contrastive terms: rows of two kinds that every rank gets all of, with a wide
+                  value a row of each */
+    struct {
+        int64_t rows, width; /* this rank's */
+        fc_dtype dtype;
+    } pair[FC_MOST_PAIRS];
+    int meetings; /* exchanges of a few numbers */
+} fc_exchange;
+
 typedef struct fc_loss_inputs {
     fc_comm *comm;
     /* FORMATS.md section 2: true/true and false/true are the exact gradient; false/false lets only
@@ -43,6 +55,7 @@ typedef struct fc_loss_inputs {
         *concept_embeddings; /* (K,D) of the tape's wide type, in the process's memory, fixed */
     int64_t concepts;        /* K */
     uint64_t seed, step;     /* what a term's random choices hang on */
+    fc_exchange *exchange;   /* added to; NULL: nobody asks */
 } fc_loss_inputs;
 
 /* An option of a term beside `weight`: a key under losses.NAME. */
@@ -80,6 +93,14 @@ const fc_loss_def *fc_loss_find(const char *name); /* NULL: no such term */
  * key. */
 FC_NODISCARD fc_status fc_loss_read_options(const fc_loss_def *def, const fc_yaml *mapping,
                                             fc_loss_options *out);
+
+/** Note so many exchanges of a few numbers. */
+static inline void fc_loss_meet(const fc_loss_inputs *in, int meetings)
+{
+    if (in->exchange != NULL) {
+        in->exchange->meetings += meetings;
+    }
+}
 
 /** Symmetric contrastive loss between rows of u and v over all ranks (METHOD.md section 5): u, v
  * (n,D), n may differ between ranks. Collective. Ranks hold their own rows against all columns, in

@@ -45,6 +45,7 @@ static fc_status choose(fc_tape *tape, const fc_loss_inputs *in, int64_t classes
             present[in->concept[r]] = 1;
         }
     }
+    fc_loss_meet(in, 1);
     FC_TRY(fc_comm_all_reduce(in->comm, present, most, FC_COMM_U8, FC_COMM_MAX));
     for (int64_t k = 0; k < most; k++) {
         if (present[k] != 0) {

@@ -359,36 +359,9 @@ static fc_status submit(sweep *s, const fc_sweep_jobs *jobs)
 
 /* ---- The command line ---- */
 
-/* Take `--flag VALUE` or `--flag=VALUE` out of the arguments; NULL: it is not there. */
-static fc_status take_value(int *argc, char **argv, const char *flag, const char **value)
-{
-    size_t length = strlen(flag);
-    *value = NULL;
-    for (int i = 1; i < *argc; i++) {
-        int words = strcmp(argv[i], flag) == 0                                      ? 2
-                    : strncmp(argv[i], flag, length) == 0 && argv[i][length] == '=' ? 1
-                                                                                    : 0;
-        if (words == 0) {
-            continue;
-        }
-        if (i + words > *argc) {
-            return FC_FAIL(FC_USAGE, "%s: want a value behind it", flag);
-        }
-        *value = words == 2 ? argv[i + 1] : argv[i] + length + 1;
-        memmove(&argv[i], &argv[i + words], (size_t)(*argc - i - words) * sizeof *argv);
-        *argc -= words;
-        i--;
-    }
-    return FC_OK;
-}
-
-static fc_status read_flags(int *argc, char **argv, bool *slurm, fc_sweep_jobs *out)
+static fc_status read_jobs(const char *jobs, const char *number, bool *slurm, fc_sweep_jobs *out)
 {
     const int most = 10000;
-    const char *jobs, *number;
-    FC_TRY(take_value(argc, argv, "--jobs", &jobs));
-    FC_TRY(take_value(argc, argv, "--at-once", &number));
-    FC_TRY(take_value(argc, argv, "--sbatch", &out->options));
     *slurm = jobs != NULL;
     if (jobs != NULL && strcmp(jobs, "slurm") != 0) {
         return FC_FAIL(FC_USAGE, "--jobs %s: only slurm is known", jobs);
@@ -413,10 +386,13 @@ fc_status fc_verb_sweep(int argc, char **argv)
 {
     bool dry_run = false, only_report = false, slurm;
     fc_sweep_jobs jobs = {0};
-    const fc_flag flags[] = {{"--dry-run", &dry_run}, {"--report", &only_report}, {0}};
+    const char *where = NULL, *number = NULL;
+    const fc_flag flags[] = {{"--dry-run", &dry_run, NULL},     {"--report", &only_report, NULL},
+                             {"--jobs", NULL, &where},          {"--at-once", NULL, &number},
+                             {"--sbatch", NULL, &jobs.options}, {0}};
     fc_cli cli;
-    FC_TRY(read_flags(&argc, argv, &slurm, &jobs));
     FC_TRY(fc_cli_parse(&cli, argc, argv, flags));
+    FC_TRY(read_jobs(where, number, &slurm, &jobs));
     sweep s = {.comm = fc_dist_comm()};
     fc_status status =
         fc_dist_agree(fc_sweep_plan_load(&s.plan, cli.file, cli.overrides, cli.override, !slurm));

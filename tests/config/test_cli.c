@@ -101,7 +101,9 @@ static void test_texts(void)
 static void test_arguments(void)
 {
     bool dry_run = false, check = false;
-    const fc_flag flags[] = {{"--dry-run", &dry_run}, {"--check", &check}, {NULL, NULL}};
+    const char *ranks = NULL;
+    const fc_flag flags[] = {
+        {"--dry-run", &dry_run, NULL}, {"--check", &check, NULL}, {"--ranks", NULL, &ranks}, {0}};
     fc_cli cli;
     int argc = split("train a=1 --dry-run runs/lr=3/exp.yaml train.lr=b=c losses.x-y=2");
     FC_CHECK_OK(fc_cli_parse(&cli, argc, argv_of, flags));
@@ -112,6 +114,19 @@ static void test_arguments(void)
     FC_CHECK_STR(cli.override[1], "train.lr=b=c");
     FC_CHECK_STR(cli.override[2], "losses.x-y=2");
 
+    argc = split("train --ranks 8 exp.yaml a=1");
+    FC_CHECK_OK(fc_cli_parse(&cli, argc, argv_of, flags));
+    FC_CHECK_STR(ranks, "8");
+    FC_CHECK_STR(cli.file, "exp.yaml");
+    FC_CHECK_INT(cli.overrides, 1);
+    argc = split("train exp.yaml --ranks=x=y");
+    FC_CHECK_OK(fc_cli_parse(&cli, argc, argv_of, flags));
+    FC_CHECK_STR(ranks, "x=y");
+    argc = split("train exp.yaml --ranks");
+    FC_CHECK_FAILS(fc_cli_parse(&cli, argc, argv_of, flags), FC_USAGE,
+                   "--ranks: want a value behind it");
+    argc = split("train exp.yaml --check=1");
+    FC_CHECK_FAILS(fc_cli_parse(&cli, argc, argv_of, flags), FC_USAGE, "--check=1: no such flag");
     argc = split("train exp.yaml --dryrun");
     FC_CHECK_FAILS(fc_cli_parse(&cli, argc, argv_of, flags), FC_USAGE,
                    "--dryrun: no such flag; did you mean --dry-run?");

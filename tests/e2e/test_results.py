@@ -123,12 +123,18 @@ def test_dry_run(path, folder):
     checks.equal("a dry run on scenes writes these alone", os.listdir(output), ["data"])
     shutil.rmtree(output)
 
-    measured, _ = program(["bench"] + dry)
+    measured, _ = program(["bench"] + dry + ["--ranks", "16"])
     checks.that(not os.path.exists(output), "bench writes nothing")
     for line in ("model", "steps", "step_seconds", "images_per_second", "model_gflop", "weights_gradients_optimizer_mib",
                  "activations_mib", "peak_host_mib"):
         checks.that(re.search(r"^%s: \S" % line, measured, re.M), "bench prints %s: %s" % (line, measured))
     checks.near("bench: time", number(r"step_seconds: (\S+)", measured) * number(r"images_per_second: (\S+)", measured), 8, 0.1)
+    rows = [line.split() for line in measured.split("predicted; ")[1].split("\n")[3:8]]
+    checks.equal("bench: predicted for", [row[:2] for row in rows], [["1", "1"], ["2", "1"], ["4", "1"], ["8", "1"], ["16", "2"]])
+    checks.equal("bench: one rank is as efficient as itself", rows[0][8], "100.0")
+    checks.near("bench: predicted for one rank", float(rows[0][2]), number(r"step_seconds: (\S+)", measured),
+                1e-3 * float(rows[0][2]) + 0.2 * number(r"communication_wait_seconds: (\S+)", measured) + 1e-4)
+    checks.equal("bench: predicted for all", number(r"predicted_step_seconds: (\S+) on 16 ranks", measured), float(rows[4][2]))
     checks.near("memory of weights", fixed, number(r"optimizer_mib: (\S+)", measured), 1)
     activations = number(r"activations_mib: (\S+)", measured)
     checks.near("memory of activations, at most", worst, activations, 0.5 * activations)
