@@ -52,6 +52,9 @@ def test_two_ranks():
     for ranks, row, rate in zip((2, 3, 6), rows[1:], (1e6, 1e6, 3e5)):
         gradients = 2 * (ranks - 1) / ranks * mib / rate
         checks.near("gradients on %d" % ranks, float(row[5]), gradients, 2e-3 * gradients)
+        # Pictures with captions and regions with theirs, 2 rows a rank each: both kinds' features (64) and log-sum-exps.
+        features = 2 * 2 * (ranks - 1) * 2 * (64 + 1) * 4 / rate
+        checks.near("features on %d" % ranks, float(row[4]), features, 2e-3 * features)
         whole = sum(float(row[i]) for i in (3, 4, 6, 7))
         checks.near("the parts of a step on %d" % ranks, float(row[2]), whole, 2e-3 * whole)
         checks.near("images/s on %d" % ranks, float(row[9]), 2 * ranks / float(row[2]), 2e-3 * float(row[9]))
