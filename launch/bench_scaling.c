@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A DGX H100: NVLink 4, and a card of 400 Gbit/s a GPU. NCCL's own model has latencies near these
- * for large messages. */
+/* A DGX H100: NVLink 4, and a card of 400 Gbit/s a GPU. The latencies are rules of thumb: a run
+ * under mpirun says what they are. */
 static const fc_cluster dgx_h100 = {.per_host = 8, .link = {450e9, 3e-6}, .network = {50e9, 10e-6}};
 enum { MOST_RANKS = 1 << 20 };
 enum { TRIES = 5, FEW_TRIES = 3 };
