@@ -12,10 +12,10 @@
 #include "launch/experiment.h"
 #include "launch/fake_batch.h"
 #include "launch/input.h"
+#include "launch/median.h"
 #include "launch/verbs.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     SQUARE = 2048,
@@ -39,18 +39,6 @@ typedef struct timings {
     int64_t side, peak_bytes; /* of the square product; of memory, on the device */
     fc_profile profile;       /* of one more step */
 } timings;
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, ascending);
-    return count % 2 != 0 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
 
 /* Seconds of one 2048-cubed product: what the machine can do, measured beside every step so that
  * noise hits both. */
@@ -175,8 +163,8 @@ static void report_kernels(fc_profile *p)
 static void report(const fc_config *config, fc_step *step, const fc_clip *model, int ranks,
                    timings *t)
 {
-    double seconds = median(t->step, t->count), square = median(t->square, t->count);
-    double gradients = median(t->gradients, t->count), wait = median(t->wait, t->count);
+    double seconds = fc_median(t->step, t->count), square = fc_median(t->square, t->count);
+    double gradients = fc_median(t->gradients, t->count), wait = fc_median(t->wait, t->count);
     double rate = t->flops / seconds, side = (double)t->side;
     double peak = 2.0 * side * side * side / square;
     const bool on_host = model->params->backend->on_host;
@@ -276,10 +264,10 @@ static fc_status bench(const fc_config *config, const fc_scaling_plan *plan)
         report(config, step, model, fc_comm_size(comm), t);
     }
     if (plan->ranks > 0) {
-        const fc_scaling_times times = {.step = median(t->step, t->count),
-                                        .forward = median(t->forward, t->count),
-                                        .gradients = median(t->gradients, t->count),
-                                        .wait = median(t->wait, t->count)};
+        const fc_scaling_times times = {.step = fc_median(t->step, t->count),
+                                        .forward = fc_median(t->forward, t->count),
+                                        .gradients = fc_median(t->gradients, t->count),
+                                        .wait = fc_median(t->wait, t->count)};
         status = fc_bench_scaling(config, plan, step, model, comm, &times, &t->exchange);
     }
     fc_free(&t);

@@ -1,9 +1,9 @@
 #include "launch/bench_scaling.h"
 
 #include "core/clock.h"
-#include "core/log.h"
 #include "core/memory.h"
 #include "launch/experiment.h"
+#include "launch/median.h"
 #include "launch/table.h"
 
 #include <errno.h>
@@ -88,12 +88,6 @@ fc_status fc_scaling_plan_read(const fc_scaling_words *words, fc_scaling_plan *o
 }
 
 /* ---- What is measured for it ---- */
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 /* Both directions of a contrastive term, forward and back, against the columns of so many ranks:
  * the shortest of a few tries. */
@@ -183,9 +177,8 @@ static fc_status time_alone(fc_step *step, const fc_clip *model, fc_comm *comm, 
         p->backend->synchronize();
         small[i] = fc_clock_seconds() - start;
     }
-    qsort(all + 1, FEW_TRIES, sizeof *all, ascending); /* the first is a warm-up */
-    qsort(small + 1, FEW_TRIES, sizeof *small, ascending);
-    *out = (alone){.all = all[1 + FEW_TRIES / 2], .small = small[1 + FEW_TRIES / 2]};
+    /* The first is a warm-up. */
+    *out = (alone){.all = fc_median(all + 1, FEW_TRIES), .small = fc_median(small + 1, FEW_TRIES)};
     return FC_OK;
 }
 
@@ -284,8 +277,9 @@ static void print_table(const fc_scaling_input *in, const fc_scaling_plan *plan)
     const int host = plan->cluster.per_host;
     printf("\npredicted; seconds, and images/s a rank over those of one rank alone in per cent\n");
     fc_table *t = fc_table_create(10, headings);
+    fc_scaling s;
     for (int ranks = 1;; ranks = next_ranks(plan, ranks)) {
-        const fc_scaling s = fc_scaling_predict(in, &plan->cluster, ranks);
+        s = fc_scaling_predict(in, &plan->cluster, ranks);
         fc_table_cell(t, "%d", ranks);
         fc_table_cell(t, "%d", (ranks + host - 1) / host);
         const double seconds[] = {s.step,   s.compute, s.features,
@@ -301,7 +295,6 @@ static void print_table(const fc_scaling_input *in, const fc_scaling_plan *plan)
     }
     fc_table_print(t, stdout);
     fc_table_destroy(&t);
-    const fc_scaling s = fc_scaling_predict(in, &plan->cluster, plan->ranks);
     printf("predicted_step_seconds: %.4g on %d ranks\n", s.step, plan->ranks);
     printf("predicted_images_per_second: %.4g on %d ranks\n", s.images_per_second, plan->ranks);
 }

@@ -64,7 +64,7 @@ cp -r tests/golden "$top/tests/"
 rm -rf "$top"/tests/golden/prepare "$top"/tests/golden/*.c
 cp tests/gpu_check.sh "$top/tests/"
 mkdir "$top/tests/bench"
-cp tests/bench/{torch_model,torch_step,compare_torch}.py tests/bench/torch.md "$top/tests/bench/"
+cp tests/bench/{share,torch_model,torch_step,compare_torch}.py tests/bench/torch.md "$top/tests/bench/"
 cp LICENSE README.md "$top/"
 
 # Open MPI finds what it opens at run time below OPAL_PREFIX. Fabrics of other makers are left out: they need drivers.

@@ -23,6 +23,8 @@ import subprocess
 import sys
 import typing
 
+from share import share
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 TERMS = {"global": "global_contrastive", "region": "region_contrastive", "distill": "self_distillation"}
@@ -78,14 +80,6 @@ def torch_report():
     torch.mm(torch.ones(64, 64), torch.ones(64, 64))
     print(f"torch {torch.__version__}, matrix products by:", *(mapped_libraries(r"^lib(open)?blas|^libmkl|^libdnnl") or ["?"]))
     print("cuda:", f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}" if torch.cuda.is_available() else "none")
-
-
-def share(path):
-    """As torch_model.share, which needs torch to be imported."""
-    for base in (os.environ.get("FINECLIP_SHARE", SOURCE), SOURCE, os.path.join(SOURCE, "share", "fineclip")):
-        if os.path.exists(os.path.join(base, path)):
-            return os.path.join(base, path)
-    return path
 
 
 def figures(text):

@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from share import share
+
 TERMS = ("global", "region", "distill")
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -32,15 +34,6 @@ class Way:
     recompute: bool = False  # keep what goes into each block but the last and run it again on the way back
     bf16: bool = False  # autocast to bf16; the weights stay fp32
     bf16_residual: bool = False  # the residual stream is bf16, too; autocast by itself leaves it fp32
-
-
-def share(path):
-    """A file of the repository or of launch/bundle.sh's archive."""
-    top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    for base in (os.environ.get("FINECLIP_SHARE", top), top, os.path.join(top, "share", "fineclip")):
-        if os.path.exists(os.path.join(base, path)):
-            return os.path.join(base, path)
-    raise SystemExit(f"torch_model: {path} is neither below {top} nor below FINECLIP_SHARE")
 
 
 def read_config(name):
