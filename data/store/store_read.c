@@ -120,7 +120,8 @@ static fc_status read_new(const album *a, int64_t i, fc_picture *out)
     return status;
 }
 
-/* Decode item i into the scratch memory. */
+/* Decode item i into the scratch memory. Where that is too small, the codec makes the room, which it
+ * does once it has seen that so many pixels can be in the bytes, and the scratch keeps it. */
 static fc_status borrow(const album *a, int64_t i, fc_store_scratch *scratch, fc_picture *out)
 {
     int width = a->width[i], height = a->height[i];
@@ -130,10 +131,20 @@ static fc_status borrow(const album *a, int64_t i, fc_store_scratch *scratch, fc
         return FC_FAIL(status, "%s %lld is %d x %d pixels as stored in %s: no picture is", a->what,
                        (long long)i, width, height, a->bytes->where);
     }
-    FC_TRY(reserve(&scratch->rgb, &scratch->room_rgb, 3 * (size_t)width * (size_t)height,
-                   a->bytes->where));
-    out->rgb = scratch->rgb;
-    FC_TRY(read_picture(a, i, scratch, out));
+    size_t needed = 3 * (size_t)width * (size_t)height;
+    if (needed <= scratch->room_rgb) {
+        out->rgb = scratch->rgb;
+        FC_TRY(read_picture(a, i, scratch, out));
+        return FC_OK;
+    }
+    status = read_picture(a, i, scratch, out);
+    if (status != FC_OK) {
+        fc_picture_free(out);
+        return status;
+    }
+    fc_free(&scratch->rgb);
+    scratch->rgb = out->rgb;
+    scratch->room_rgb = needed;
     return FC_OK;
 }
 
