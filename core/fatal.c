@@ -141,8 +141,15 @@ static void become_the_ender(int exit_status)
     _exit(exit_status);
 }
 
+/* What ends the process once the message is out. */
+typedef enum ending {
+    END_BY_MPI,
+    END_ALONE,
+    END_AFTER_LAUNCHER, /* which saw a killed rank's status, the job's, and may be slow to say so */
+} ending;
+
 static void say_and_end(int rank, const char *place, fc_status status, const char *what,
-                        const char *details, bool mpi)
+                        const char *details, ending how)
 {
     char text[4096];
     int leave = fc_status_exit(status);
@@ -152,10 +159,13 @@ static void say_and_end(int rank, const char *place, fc_status status, const cha
     if (win_the_message(text, bytes)) {
         write_all(STDERR_FILENO, text, bytes);
     }
+    if (how == END_AFTER_LAUNCHER) {
+        sleep(1);
+    }
     if (state.farewell != NULL) {
         state.farewell(leave);
     }
-    if (mpi && state.abort_job != NULL) {
+    if (how == END_BY_MPI && state.abort_job != NULL) {
         abort_within_seconds(leave);
     }
     _exit(leave);
@@ -166,20 +176,20 @@ void fc_fatal(fc_status status)
     /* The trace is for us: users get it only for bugs and system failures. */
     bool ours = status == FC_BUG || status == FC_RUNTIME;
     say_and_end(fc_log_rank(), state.place, status, fc_error_message(),
-                ours ? fc_error_trace() : "", true);
+                ours ? fc_error_trace() : "", END_BY_MPI);
     _exit(fc_status_exit(status));
 }
 
 void fc_fatal_nompi(fc_status status, const char *what)
 {
-    say_and_end(fc_log_rank(), state.place, status, what, "", false);
+    say_and_end(fc_log_rank(), state.place, status, what, "", END_ALONE);
     _exit(fc_status_exit(status));
 }
 
 void fc_fatal_about(int rank, const char *place, fc_status status, const char *what,
                     const char *details)
 {
-    say_and_end(rank, place, status, what, details, false);
+    say_and_end(rank, place, status, what, details, END_AFTER_LAUNCHER);
     _exit(fc_status_exit(status));
 }
 
