@@ -34,22 +34,35 @@ fc_arena *fc_arena_create(void)
     return fc_arena_create_on(fc_backend_cpu());
 }
 
+size_t fc_arena_room(size_t bytes)
+{
+    const size_t page = (size_t)2 << 20;
+    bytes = bytes > MIN_CHUNK ? bytes : MIN_CHUNK;
+    return (bytes + page - 1) / page * page;
+}
+
+static bool is_cpu(const fc_arena *a)
+{
+    return a->backend == fc_backend_cpu();
+}
+
 static chunk map_chunk(const fc_arena *a, size_t bytes)
 {
-    bytes = (bytes + ((size_t)2 << 20) - 1) & ~(((size_t)2 << 20) - 1);
-    if (!a->backend->on_host) {
+    bytes = fc_arena_room(bytes);
+    if (!is_cpu(a)) {
         return (chunk){.base = a->backend->alloc(bytes), .bytes = bytes};
     }
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) {
         fc_fatal(FC_FAIL(FC_NOMEM,
                          "no memory for a step: %zu MiB more are needed; use a smaller "
-                         "train.batch_size, train.accumulate or train.recompute: blocks",
+                         "train.batch_size, train.accumulate or train.memory_budget",
                          bytes >> 20));
     }
     /* Large pages save most of the cost of touching step memory; where there are none this does
      * nothing. */
     (void)madvise(base, bytes, MADV_HUGEPAGE);
+    fci_backend_cpu_count((int64_t)bytes);
     return (chunk){.base = base, .bytes = bytes};
 }
 
@@ -57,8 +70,9 @@ static chunk map_chunk(const fc_arena *a, size_t bytes)
 static void unmap_from(fc_arena *a, int first)
 {
     for (int i = first; i < a->count; i++) {
-        if (a->backend->on_host) {
+        if (is_cpu(a)) {
             munmap(a->chunks[i].base, a->chunks[i].bytes);
+            fci_backend_cpu_count(-(int64_t)a->chunks[i].bytes);
         } else {
             a->backend->free(a->chunks[i].base);
         }
@@ -87,7 +101,7 @@ static void next_chunk(fc_arena *a, size_t bytes)
     }
     if (a->current == a->count) {
         a->chunks = fc_realloc(a->chunks, (size_t)a->count + 1, sizeof *a->chunks);
-        a->chunks[a->count++] = map_chunk(a, bytes > MIN_CHUNK ? bytes : MIN_CHUNK);
+        a->chunks[a->count++] = map_chunk(a, bytes);
     }
     a->chunks[a->current].used = 0;
 }
@@ -131,26 +145,43 @@ void fc_arena_rewind(fc_arena *a, fc_arena_mark mark)
     a->chunks[a->current].used = mark.used;
 }
 
+static void begin_anew(fc_arena *a)
+{
+    a->current = 0;
+    a->in_use_before = 0;
+    for (int i = 0; i < a->count; i++) {
+        a->chunks[i].used = 0;
+    }
+}
+
 void fc_arena_reset(fc_arena *a)
 {
-    size_t total = 0;
 #ifndef NDEBUG
     for (int i = 0; i < a->count; i++) {
         a->backend->fill(a->chunks[i].base, 0xFF,
                          a->chunks[i].used); /* all ones is a NaN in every real type */
     }
 #endif
-    for (int i = 0; i < a->count; i++) {
-        total += a->chunks[i].bytes;
-        a->chunks[i].used = 0;
-    }
+    begin_anew(a);
     if (a->count > 1) {
-        unmap_from(a, 0);
-        a->chunks[0] = map_chunk(a, total);
-        a->count = 1;
+        fc_arena_reserve(a, a->peak);
     }
-    a->current = 0;
-    a->in_use_before = 0;
+}
+
+void fc_arena_reserve(fc_arena *a, size_t bytes)
+{
+    if (bytes == 0 || (a->count == 1 && a->chunks[0].bytes >= bytes)) {
+        return;
+    }
+    fc_arena_release(a);
+    a->chunks = fc_realloc(a->chunks, 1, sizeof *a->chunks);
+    a->chunks[a->count++] = map_chunk(a, bytes);
+}
+
+void fc_arena_release(fc_arena *a)
+{
+    unmap_from(a, 0);
+    begin_anew(a);
 }
 
 size_t fc_arena_peak(const fc_arena *a)

@@ -21,9 +21,15 @@ void *fc_arena_alloc(fc_arena *a, size_t bytes);
 fc_arena_mark fc_arena_save(const fc_arena *a);
 /** Drop everything allocated since the mark. */
 void fc_arena_rewind(fc_arena *a, fc_arena_mark mark);
-/** Drop everything; several chunks become one, so that a steady state never grows. Debug builds
- * fill with NaN. */
+/** Drop everything; several chunks become one as large as the peak, so that a steady state never
+ * grows. Debug builds fill with NaN. */
 void fc_arena_reset(fc_arena *a);
+/** Take so many bytes in one piece, unless there are; 0: nothing. While nothing is allocated. */
+void fc_arena_reserve(fc_arena *a, size_t bytes);
+/** Give all memory back; more is taken as it is needed. While nothing is allocated. */
+void fc_arena_release(fc_arena *a);
+/** Bytes an arena takes to have room for so many. */
+size_t fc_arena_room(size_t bytes);
 /** Most bytes ever in use between resets. */
 size_t fc_arena_peak(const fc_arena *a);
 

@@ -4,15 +4,43 @@
 #include "core/kernel.h"
 #include "core/memory.h"
 
+#include <malloc.h>
 #include <string.h>
+
+#include <stdatomic.h>
+
+static _Atomic int64_t held, peak;
+
+void fci_backend_cpu_count(int64_t bytes)
+{
+    const int64_t now = atomic_fetch_add(&held, bytes) + bytes;
+    int64_t most = peak;
+    while (now > most && !atomic_compare_exchange_weak(&peak, &most, now)) {
+    }
+}
+
+static int64_t held_now(void)
+{
+    return held;
+}
+
+static int64_t held_at_most(void)
+{
+    return peak;
+}
 
 static void *heap(size_t bytes)
 {
-    return fc_alloc(bytes, 1);
+    void *at = fc_alloc(bytes, 1);
+    fci_backend_cpu_count((int64_t)malloc_usable_size(at));
+    return at;
 }
 
 static void release(void *at)
 {
+    if (at != NULL) {
+        fci_backend_cpu_count(-(int64_t)malloc_usable_size(at));
+    }
     fc_free(&at);
 }
 
@@ -48,6 +76,8 @@ static const fc_backend cpu = {
     .copy = move,
     .fill = fill,
     .synchronize = nothing,
+    .held = held_now,
+    .peak = held_at_most,
 };
 
 const fc_backend *fc_backend_cpu(void)

@@ -51,12 +51,17 @@ typedef struct fc_backend {
     void (*copy)(void *to, const void *from, size_t bytes);
     void (*fill)(void *to, int byte, size_t bytes);
     void (*synchronize)(void);
+    /** Bytes that are taken, arenas among them; the most that ever were. */
+    int64_t (*held)(void);
+    int64_t (*peak)(void);
     /** NULL: what ranks exchange goes through the process's memory (core/device_comm.h). */
     const fc_device_collectives *collectives;
     const fc_device_lanes *lanes; /* NULL on the host, where nothing has to be copied */
 } fc_backend;
 
 const fc_backend *fc_backend_cpu(void);
+/** Memory that core/arena.c takes or gives back past the CPU's alloc. */
+void fci_backend_cpu_count(int64_t bytes);
 
 /** Free the backend's memory that a pointer variable points to, and NULL it. */
 #define fc_backend_free(backend, pointer_address)                                                  \

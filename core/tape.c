@@ -255,14 +255,30 @@ double fc_tape_flops(fc_tape *tape, bool reset)
     return flops;
 }
 
-size_t fc_tape_peak_activations(const fc_tape *tape)
+fc_tape_memory fc_tape_peaks(const fc_tape *tape)
 {
-    return fc_arena_peak(tape->activations);
+    return (fc_tape_memory){.activations = fc_arena_peak(tape->activations),
+                            .gradients = fc_arena_peak(tape->gradients),
+                            .scratch = fc_arena_peak(tape->scratch),
+                            .host = fc_arena_peak(tape->host)};
 }
 
-size_t fc_tape_peak_gradients(const fc_tape *tape)
+void fc_tape_reserve(fc_tape *tape, const fc_tape_memory *bytes)
 {
-    return fc_arena_peak(tape->gradients) + fc_arena_peak(tape->scratch);
+    FC_ASSERT(tape->last == NULL);
+    fc_arena_reserve(tape->activations, bytes->activations);
+    fc_arena_reserve(tape->gradients, bytes->gradients);
+    fc_arena_reserve(tape->scratch, bytes->scratch);
+    fc_arena_reserve(tape->host, bytes->host);
+}
+
+void fc_tape_release(fc_tape *tape)
+{
+    FC_ASSERT(tape->last == NULL);
+    fc_arena_release(tape->activations);
+    fc_arena_release(tape->gradients);
+    fc_arena_release(tape->scratch);
+    fc_arena_release(tape->host);
 }
 
 /* ---- Recording ---- */

@@ -13,6 +13,12 @@
 #include "core/tensor.h"
 
 typedef struct fc_tape fc_tape;
+
+/* Bytes of step memory: the backend's for results of ops, their gradients, and what is needed inside
+ * an op alone; the process's for headers and lists. */
+typedef struct fc_tape_memory {
+    size_t activations, gradients, scratch, host;
+} fc_tape_memory;
 typedef struct fc_relevance fc_relevance;
 
 /** On the CPU. */
@@ -86,9 +92,12 @@ fc_tensor *fc_segment(fc_tape *tape, fc_segment_fn fn, void *ctx, fc_tensor *x, 
 /** Floating point operations since the last call with reset: those of the model, forward and
  * backward, as ops count them (multiply-add = 2); segments that run again count once. */
 double fc_tape_flops(fc_tape *tape, bool reset);
-/** Peak bytes of saved activations, and of gradients and scratch, since creation. */
-size_t fc_tape_peak_activations(const fc_tape *tape);
-size_t fc_tape_peak_gradients(const fc_tape *tape);
+/** Peaks since creation. */
+fc_tape_memory fc_tape_peaks(const fc_tape *tape);
+/** Take so much step memory in one piece each, or give all back until more is needed. On a tape
+ * that was reset. */
+void fc_tape_reserve(fc_tape *tape, const fc_tape_memory *bytes);
+void fc_tape_release(fc_tape *tape);
 
 /* ---- For ops ---- */
 

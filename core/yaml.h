@@ -57,6 +57,8 @@ int fc_yaml_line(const fc_yaml *node);
 FC_NODISCARD fc_status fc_yaml_bool(const fc_yaml *node, bool *out);
 FC_NODISCARD fc_status fc_yaml_int(const fc_yaml *node, int64_t lo, int64_t hi, int64_t *out);
 FC_NODISCARD fc_status fc_yaml_real(const fc_yaml *node, double lo, double hi, double *out);
+/** A size with its unit: "20GiB", "1.5 GB", "800 MiB"; at least a byte. */
+FC_NODISCARD fc_status fc_yaml_bytes(const fc_yaml *node, int64_t *out);
 /** One of a NULL-terminated list of words; *out is its index. */
 FC_NODISCARD fc_status fc_yaml_choice(const fc_yaml *node, const char *const *words, int *out);
 

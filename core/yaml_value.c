@@ -82,14 +82,11 @@ static const char *skip_digits(const char *p)
     return p;
 }
 
-/* [+-] digits [. digits] [e [+-] digits], nothing else: strtod alone would take hexadecimal and
- * "nan". */
-static bool parse_number(const fc_yaml *node, double *out)
+/* Behind [+-] digits [. digits] [e [+-] digits]; NULL: no such thing. strtod alone would take
+ * hexadecimal and "nan". */
+static const char *skip_number(const char *text)
 {
-    if (node->kind != FC_YAML_SCALAR || !node->plain) {
-        return false;
-    }
-    const char *p = node->text + (*node->text == '-' || *node->text == '+');
+    const char *p = text + (*text == '-' || *text == '+');
     const char *digits = p;
     p = skip_digits(p);
     size_t count = (size_t)(p - digits);
@@ -99,16 +96,22 @@ static bool parse_number(const fc_yaml *node, double *out)
         p = after;
     }
     if (count == 0) {
-        return false;
+        return NULL;
     }
     if (*p == 'e' || *p == 'E') {
         p += 1 + (p[1] == '-' || p[1] == '+');
-        if (!isdigit((unsigned char)*p)) {
-            return false;
-        }
-        p = skip_digits(p);
+        return isdigit((unsigned char)*p) ? skip_digits(p) : NULL;
     }
-    if (*p != '\0') {
+    return p;
+}
+
+static bool parse_number(const fc_yaml *node, double *out)
+{
+    if (node->kind != FC_YAML_SCALAR || !node->plain) {
+        return false;
+    }
+    const char *end = skip_number(node->text);
+    if (end == NULL || *end != '\0') {
         return false;
     }
     *out = strtod(node->text, NULL);
@@ -169,6 +172,44 @@ fc_status fc_yaml_real(const fc_yaml *node, double lo, double hi, double *out)
         return fc_yaml_error(node, "want %g to %g, found %s", lo, hi, found(node, buffer));
     }
     *out = value;
+    return FC_OK;
+}
+
+/* A number and the unit behind it. */
+static bool parse_bytes(const char *text, double *out)
+{
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40},
+                 {"kB", 1e3},     {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12}};
+    const char *unit = skip_number(text);
+    if (unit == NULL) {
+        return false;
+    }
+    while (*unit == ' ') {
+        unit++;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(unit, units[i].name) == 0) {
+            *out = strtod(text, NULL) * units[i].bytes;
+            return true;
+        }
+    }
+    return false;
+}
+
+fc_status fc_yaml_bytes(const fc_yaml *node, int64_t *out)
+{
+    char buffer[80];
+    double bytes = 0;
+    if (node->kind != FC_YAML_SCALAR || !parse_bytes(node->text, &bytes) ||
+        !(bytes >= 1 && bytes <= 0x1p60)) {
+        return fc_yaml_error(node, "want a size with its unit (KiB, MiB, GiB, TiB), e.g. 20GiB, "
+                                   "found %s",
+                             found(node, buffer));
+    }
+    *out = (int64_t)bytes;
     return FC_OK;
 }
 

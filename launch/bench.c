@@ -13,6 +13,7 @@
 #include "launch/fake_batch.h"
 #include "launch/input.h"
 #include "launch/median.h"
+#include "launch/memory_plan.h"
 #include "launch/verbs.h"
 
 #include <stdio.h>
@@ -36,7 +37,7 @@ typedef struct timings {
     double forward[MAX_STEPS];
     fc_exchange exchange;
     double flops;             /* of the model, a step and rank */
-    int64_t side, peak_bytes; /* of the square product; of memory, on the device */
+    int64_t side, peak_bytes; /* of the square product; of the backend's memory */
     fc_profile profile;       /* of one more step */
 } timings;
 
@@ -55,7 +56,6 @@ static void time_device(const fc_clip *model, timings *t)
 {
     const fc_dtype type = model->params->compute;
     double seconds = 0;
-    t->peak_bytes = fc_device_peak_bytes();
     for (t->side = MIN_SQUARE; t->side < MAX_SQUARE; t->side *= 2) {
         seconds = fc_cuda_time_product(type, t->side);
         if (seconds > LONG_PRODUCT) {
@@ -125,6 +125,7 @@ static fc_status time_steps(fc_step *step, const fc_clip *model, fc_comm *comm, 
     fc_step_profile(step, &t->profile);
     FC_TRY_GOTO(status, fc_step_gradients(step, next_batch(input, batch, 0), &result), done);
     fc_step_profile(step, NULL);
+    t->peak_bytes = backend->peak();
     if (!on_host) {
         time_device(model, t);
     }
@@ -160,22 +161,17 @@ static void report_kernels(fc_profile *p)
     }
 }
 
-static void report(const fc_config *config, fc_step *step, const fc_clip *model, int ranks,
-                   timings *t)
+static void report(const fc_config *config, fc_step *step, const fc_clip *model,
+                   const fc_memory_plan *plan, int ranks, timings *t)
 {
     double seconds = fc_median(t->step, t->count), square = fc_median(t->square, t->count);
     double gradients = fc_median(t->gradients, t->count), wait = fc_median(t->wait, t->count);
     double rate = t->flops / seconds, side = (double)t->side;
     double peak = 2.0 * side * side * side / square;
     const bool on_host = model->params->backend->on_host;
-    int64_t activations, temporaries, bytes = (int64_t)fc_dtype_bytes(model->params->dtype);
-    fc_step_memory(step, &activations, &temporaries);
-    const fc_adamw *adamw = fc_step_optimizer(step);
-    double fixed =
-        (double)(bytes * (model->params->total + model->params->grad_total + 2 * adamw->count));
-    if (model->params->working != NULL) {
-        fixed += (double)(model->params->total * (int64_t)fc_dtype_bytes(model->params->compute));
-    }
+    const fc_tape_memory memory = fc_step_memory(step);
+    char again[96];
+    fc_memory_plan_say(plan, &model->config, again, sizeof again);
     double mib = 1 << 20;
     printf("model: %s, %d pixels, %d pictures x %d boxes a rank, %d ranks, %d threads a rank, %s\n",
            model->config.name, model->image_size, config->train.batch_size, config->data.max_boxes,
@@ -199,15 +195,16 @@ static void report(const fc_config *config, fc_step *step, const fc_clip *model,
                (long long)t->side, peak / 1e9);
         print_line("share_of_gemm", rate / peak, "");
     }
-    print_line("weights_gradients_optimizer_mib", fixed / mib, "");
-    print_line("activations_mib", (double)activations / mib, "");
-    print_line("temporaries_mib", (double)temporaries / mib, "");
+    print_line("weights_gradients_optimizer_mib", (double)plan->held / mib, "");
+    print_line("activations_mib", (double)memory.activations / mib, "");
+    print_line("temporaries_mib", (double)(memory.gradients + memory.scratch) / mib, "");
     print_line("peak_host_mib", (double)fc_peak_host_bytes() / mib, "");
-    double most = (double)(on_host ? fc_peak_host_bytes() : t->peak_bytes);
     if (!on_host) {
-        print_line("peak_device_mib", most / mib, "");
+        print_line("peak_device_mib", (double)t->peak_bytes / mib, "");
     }
-    print_line("peak_over_needed", most / (fixed + (double)activations), "");
+    print_line("predicted_mib", (double)plan->total / mib, "");
+    print_line("peak_over_predicted", (double)t->peak_bytes / (double)plan->total, "");
+    printf("blocks_run_again: %s\n", again);
     report_kernels(&t->profile);
 }
 
@@ -231,6 +228,7 @@ static fc_status bench(const fc_config *config, const fc_scaling_plan *plan)
     int context = model->config.text.context_length;
     fc_fake_sizes sizes = {.images = config->train.batch_size,
                            .boxes = config->data.max_boxes,
+                           .crops = (needs & (FC_NEED_CROP | FC_NEED_TEACHER)) != 0,
                            .image_size = model->image_size,
                            .caption_tokens = context < CAPTION_TOKENS ? context : CAPTION_TOKENS,
                            .region_tokens = context < REGION_TOKENS ? context : REGION_TOKENS,
@@ -245,7 +243,7 @@ static fc_status bench(const fc_config *config, const fc_scaling_plan *plan)
     const fc_loader_options room = {.count = sizes.images,
                                     .max_boxes = (int)sizes.boxes,
                                     .image_size = model->image_size,
-                                    .need_crops = true,
+                                    .need_crops = sizes.crops,
                                     .depth = 1};
     fc_input *input = fc_input_create(device.backend, &room);
     batch[1] = batch[0];
@@ -253,6 +251,11 @@ static fc_status bench(const fc_config *config, const fc_scaling_plan *plan)
         fc_input_ready(input, i, &batch[i]);
     }
     fc_step *step = fc_step_create(model, comm, &options);
+    fc_memory_plan memory;
+    FC_TRY(fc_memory_plan_make(&memory, config, step, model, comm, &batch[0], 0));
+    if (config->train.memory_budget > 0) {
+        fc_step_settle(step, memory.recompute, &memory.step);
+    }
     timings *t = fc_alloc(1, sizeof *t);
     t->side = SQUARE;
     fc_log_info("timing steps, at least %d and %g s", MIN_STEPS, ENOUGH_SECONDS);
@@ -261,7 +264,7 @@ static fc_status bench(const fc_config *config, const fc_scaling_plan *plan)
         fc_fatal(status);
     }
     if (fc_comm_rank(comm) == 0) {
-        report(config, step, model, fc_comm_size(comm), t);
+        report(config, step, model, &memory, fc_comm_size(comm), t);
     }
     if (plan->ranks > 0) {
         const fc_scaling_times times = {.step = fc_median(t->step, t->count),

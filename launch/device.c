@@ -25,7 +25,7 @@ fc_device fc_device_cpu(const fc_config *config)
 
 int64_t fc_device_peak_bytes(void)
 {
-    return cuda != NULL ? fc_cuda_peak_bytes() : 0;
+    return cuda != NULL ? cuda->peak() : 0;
 }
 
 void fc_device_close(void)

@@ -2,6 +2,7 @@
 
 #include "core/memory.h"
 #include "data/grid.h"
+#include "launch/memory_plan.h"
 #include "launch/table.h"
 #include "models/estimate.h"
 
@@ -35,13 +36,13 @@ static double images_of(const fc_config *c)
     return (double)c->train.batch_size / c->train.accumulate;
 }
 
-/* The work of one rank's step with the store's average regions (worst: max_boxes everywhere). */
-static fc_clip_work work_of(const fc_experiment *x, bool worst)
+/* The work of one rank's step with the store's average regions. */
+static fc_clip_work work_of(const fc_experiment *x)
 {
     const fc_config *c = x->config;
     unsigned needs = fc_step_needs(&x->step);
     double caption, region, images = images_of(c);
-    double regions = images * (worst ? c->data.max_boxes : regions_of(x));
+    double regions = images * regions_of(x);
     fc_store_mean_tokens(x->train, &caption, &region);
     bool text = (needs & FC_NEED_TEXT) != 0, region_text = (needs & FC_NEED_REGION_TEXT) != 0;
     double crops = (needs & FC_NEED_CROP) != 0 ? regions : 0;
@@ -54,7 +55,6 @@ static fc_clip_work work_of(const fc_experiment *x, bool worst)
         .text_tokens =
             (int64_t)((text ? images * caption : 0) + (region_text ? regions * region : 0) + 0.5),
         .freeze = fc_experiment_freeze(c),
-        .recompute = x->step.recompute,
     };
 }
 
@@ -71,13 +71,15 @@ static double teacher_flops(const fc_experiment *x)
     return cost.forward_flops;
 }
 
-static double mib(double values, fc_dtype dtype)
+static double mib(int64_t bytes)
 {
-    return values * (double)fc_dtype_bytes(dtype) / (1 << 20);
+    return (double)bytes / (1 << 20);
 }
 
-fc_status fc_dry_run(const fc_experiment *x)
+fc_status fc_dry_run(fc_experiment *x)
 {
+    fc_memory_plan plan;
+    FC_TRY(fc_memory_plan_ahead(&plan, x));
     if (fc_comm_rank(x->comm) != 0) {
         return FC_OK;
     }
@@ -85,26 +87,16 @@ fc_status fc_dry_run(const fc_experiment *x)
     fputs(text, stdout);
     fc_free(&text);
     const fc_params *p = x->model->params;
-    const fc_clip *initial = x->model->initial;
-    int64_t dim = x->config->model.config.embed_dim;
-    fc_clip_cost cost, worst;
-    fc_clip_work usual = work_of(x, false), most = work_of(x, true);
-    fc_clip_estimate(&cost, &x->config->model.config, x->config->model.image_size, &usual);
-    fc_clip_estimate(&worst, &x->config->model.config, x->config->model.image_size, &most);
-    double trained = (double)fc_params_trained_size(p),
-           parts = x->step.adamw.shard ? fc_comm_size(x->comm) : 1;
-    double beside = (initial != NULL ? (double)fc_params_size(initial->params) : 0) +
-                    (x->concepts != NULL ? (double)(x->concepts->count * dim) : 0);
-    double fixed = (double)fc_params_size(p) + trained + 2 * trained / parts + beside;
-    const fc_dtype compute = x->device.compute;
-    double held = mib(fixed, p->dtype);
-    if (p->dtype != compute) { /* what tensors show of the weights */
-        held += mib((double)fc_params_size(p) * (initial != NULL ? 2 : 1), compute);
-    }
+    fc_clip_cost cost;
+    fc_clip_work work = work_of(x);
+    fc_clip_estimate(&cost, &x->config->model.config, x->config->model.image_size, &work);
+    char again[96];
+    fc_memory_plan_say(&plan, &x->config->model.config, again, sizeof again);
     fputs("\n", stdout);
     fc_table *t = fc_table_create(2, NULL);
     fc_table_cell(t, "parameters");
-    fc_table_cell(t, "%" PRId64 ", of them trained %.0f", fc_params_size(p), trained);
+    fc_table_cell(t, "%" PRId64 ", of them trained %" PRId64, fc_params_size(p),
+                  fc_params_trained_size(p));
     fc_table_cell(t, "training pictures");
     fc_table_cell(t, "%" PRId64 " of %s", fc_sampler_size(x->sampler), x->train->path);
     fc_table_cell(t, "global batch");
@@ -117,11 +109,12 @@ fc_status fc_dry_run(const fc_experiment *x)
                   (cost.step_flops + teacher_flops(x)) * x->step.accumulate);
     fc_table_cell(t, "memory a rank");
     fc_table_cell(t,
-                  "about %.0f MiB: weights, gradients and optimizer %.0f, activations %.0f (at "
-                  "most %.0f with %d boxes in "
-                  "every picture)",
-                  held + mib(cost.activations, compute), held, mib(cost.activations, compute),
-                  mib(worst.activations, compute), x->config->data.max_boxes);
+                  "at most %.0f MiB on %s: %.0f whatever the batch, %.0f with the largest, "
+                  "%" PRId64 " pictures and %" PRId64 " regions",
+                  mib(plan.total), x->device.backend->name, mib(plan.held),
+                  mib(plan.total - plan.held), plan.images, plan.regions);
+    fc_table_cell(t, "blocks run again");
+    fc_table_cell(t, "%s", again);
     fc_table_print(t, stdout);
     fc_table_destroy(&t);
     return FC_OK;

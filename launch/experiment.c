@@ -17,9 +17,11 @@ fc_status fc_experiment_step_options(const fc_config *config, int ranks, fc_step
 {
     *out = (fc_step_options){.local_loss = config->train.local_loss,
                              .gather_with_grad = config->train.gather_with_grad,
-                             .recompute = config->train.recompute == FC_RECOMPUTE_BLOCKS,
                              .accumulate = config->train.accumulate,
                              .seed = (uint64_t)config->seed};
+    if (config->train.recompute == FC_RECOMPUTE_BLOCKS) {
+        out->recompute = (fc_recompute){FC_ALL_BLOCKS, FC_ALL_BLOCKS};
+    }
     out->unsynced_gradients =
         (config->train.compat & FC_COMPAT_UNSYNCED_GRADIENTS) != 0 && ranks > 1;
     out->adamw = (fc_adamw_options){.weight_decay = config->train.optimizer.weight_decay,
@@ -80,16 +82,17 @@ static fc_status load_initial(const fc_config *config, fc_clip *model)
     return status;
 }
 
-fc_status fc_experiment_model(const fc_config *config, const fc_device *device, fc_clip **out)
+fc_status fc_experiment_model(const fc_config *config, const fc_device *device, unsigned purpose,
+                              fc_clip **out)
 {
     FC_TRY(fc_clip_create_on(out, device->backend, &config->model.config, config->model.image_size,
                              device->compute, fc_experiment_freeze(config)));
     (*out)->ensemble_alpha = config->train.ensemble_alpha;
     fc_status status = FC_OK;
-    if (strcmp(config->model.init, "random") == 0) {
-        fc_clip_init(*out, (uint64_t)config->seed);
-    } else {
+    if (strcmp(config->model.init, "random") != 0) {
         status = load_initial(config, *out);
+    } else if ((purpose & FC_FOR_PLAN) == 0) {
+        fc_clip_init(*out, (uint64_t)config->seed);
     }
     if (status == FC_OK && needs_initial(config)) {
         status = fc_clip_keep_initial(*out);
@@ -318,7 +321,7 @@ fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm 
     }
     FC_TRY(open_sets(x));
     FC_TRY(fc_leak_guard(x));
-    return fc_dist_agree(fc_experiment_model(config, &x->device, &x->model));
+    return fc_dist_agree(fc_experiment_model(config, &x->device, purpose, &x->model));
 }
 
 void fc_experiment_close(fc_experiment *x)

@@ -32,7 +32,7 @@ unsigned fc_experiment_freeze(const fc_config *config);
 /** Model with its weights (random or from model.init), and a copy of them in model->initial where
  * the run goes on needing it. All ranks read the file. */
 FC_NODISCARD fc_status fc_experiment_model(const fc_config *config, const fc_device *device,
-                                           fc_clip **out);
+                                           unsigned purpose, fc_clip **out);
 /** The file that model.init means: of a run's folder its newest model, else as it stands ("random",
  * too). Heap. FC_NOINPUT: the folder has none. */
 FC_NODISCARD fc_status fc_experiment_init_file(const fc_config *config, char **path);
@@ -43,7 +43,8 @@ FC_NODISCARD fc_status fc_experiment_init_file(const fc_config *config, char **p
 FC_NODISCARD fc_status fc_experiment_weights(const fc_config *config, fc_comm *comm, fc_clip *model,
                                              char **from, double *epoch);
 
-/** Open everything for `purpose` (FC_FOR_TRAIN | FC_FOR_EVAL). Synthetic scenes are rendered once
+/** Open everything for `purpose` (FC_FOR_TRAIN | FC_FOR_EVAL; with FC_FOR_PLAN nothing will be
+ * computed, and random weights are not drawn). Synthetic scenes are rendered once
  * into <output>/data by rank 0. Checks that stores have what terms and evaluations need, and that
  * tokens fit the model. Collective; every rank gets the same outcome. */
 FC_NODISCARD fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm *comm,

@@ -36,7 +36,7 @@ void fc_fake_batch(fc_batch *out, const fc_fake_sizes *sizes, uint64_t seed)
     int64_t regions = sizes->images * sizes->boxes;
     *out = (fc_batch){.images = sizes->images, .regions = regions};
     out->pictures = pixels(&rng, sizes->images * picture);
-    out->crops = pixels(&rng, regions * picture);
+    out->crops = sizes->crops ? pixels(&rng, regions * picture) : NULL;
     out->boxes = fc_alloc((size_t)regions * 4, sizeof(float));
     out->region_image = fc_alloc((size_t)regions, sizeof *out->region_image);
     out->region_index = fc_alloc((size_t)regions, sizeof *out->region_index);

@@ -12,18 +12,34 @@ struct fc_input {
     uint8_t **pinned, **at; /* (slots) */
 };
 
+/* Pictures that a slot has room for, crops among them. */
+static int64_t pictures_of(const fc_loader_options *o)
+{
+    int64_t regions = (int64_t)o->grid_split * o->grid_split;
+    regions = regions > o->max_boxes ? regions : o->max_boxes;
+    return o->count * (1 + (o->need_crops ? regions : 0));
+}
+
+static size_t picture_bytes(const fc_loader_options *o)
+{
+    return 3 * (size_t)o->image_size * (size_t)o->image_size;
+}
+
+int64_t fc_input_bytes(const fc_backend *backend, const fc_loader_options *o)
+{
+    return backend->lanes == NULL ? 0 : (o->depth + 1) * pictures_of(o) * (int64_t)picture_bytes(o);
+}
+
 fc_input *fc_input_create(const fc_backend *backend, const fc_loader_options *o)
 {
     if (backend->lanes == NULL) {
         return NULL;
     }
     fc_input *in = fc_alloc(1, sizeof *in);
-    int64_t regions = (int64_t)o->grid_split * o->grid_split;
-    regions = regions > o->max_boxes ? regions : o->max_boxes;
     *in = (fc_input){.backend = backend,
                      .slots = o->depth + 1,
-                     .picture = 3 * (size_t)o->image_size * (size_t)o->image_size,
-                     .pictures = o->count * (1 + (o->need_crops ? regions : 0))};
+                     .picture = picture_bytes(o),
+                     .pictures = pictures_of(o)};
     FC_ASSERT(in->slots <= FC_LANES);
     in->pinned = fc_alloc((size_t)in->slots, sizeof *in->pinned);
     in->at = fc_alloc((size_t)in->slots, sizeof *in->at);

@@ -11,6 +11,8 @@ typedef struct fc_input fc_input;
 
 /** Room for every batch a loader with these options keeps. NULL where the backend needs none. */
 fc_input *fc_input_create(const fc_backend *backend, const fc_loader_options *options);
+/** Bytes of the device that they take. */
+int64_t fc_input_bytes(const fc_backend *backend, const fc_loader_options *options);
 /** After the loader's workers have ended. */
 void fc_input_destroy(fc_input **input);
 /** fc_loader_options.ready, with the input as ctx. A batch with more regions than there is room for

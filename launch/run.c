@@ -13,6 +13,7 @@
 #include "launch/guard/bad_loss.h"
 #include "launch/guard/signals.h"
 #include "launch/input.h"
+#include "launch/memory_plan.h"
 #include "launch/output.h"
 #include "launch/progress.h"
 #include "launch/results/record.h"
@@ -124,6 +125,9 @@ static fc_status evaluate(run *r)
         return FC_OK;
     }
     fc_progress_end(&r->progress);
+    if (r->config->train.memory_budget > 0) {
+        fc_step_rest(r->step); /* an evaluation's own comes in its place */
+    }
     fc_evaluation e;
     FC_TRY_AS("evaluation", fc_experiment_evaluate(r->x, r->at.epoch, &e));
     FC_TRY(fc_dist_agree(is_first_rank(r) ? fc_record_evaluation(r->results, r->x, &e) : FC_OK));
@@ -424,6 +428,23 @@ static fc_status interrupted(run *r)
                    automatic ? "the same command goes on" : "train.resume: auto goes on");
 }
 
+/* Take the memory of steps at once, with as many blocks run again as the budget wants. */
+static fc_status keep_to_budget(run *r)
+{
+    if (r->config->train.memory_budget == 0) {
+        return FC_OK;
+    }
+    fc_memory_plan plan;
+    char again[96];
+    FC_TRY(fc_memory_plan_of(&plan, r->x, r->step, 0));
+    fc_memory_plan_say(&plan, &r->config->model.config, again, sizeof again);
+    fc_log_info("at most %.0f MiB a rank of train.memory_budget's %.0f; blocks run again: %s",
+                (double)plan.total / (1 << 20),
+                (double)r->config->train.memory_budget / (1 << 20), again);
+    fc_step_settle(r->step, plan.recompute, &plan.step);
+    return FC_OK;
+}
+
 static fc_status all_steps(run *r)
 {
     while (r->at.step < r->x->total_steps) {
@@ -486,6 +507,7 @@ static fc_status work(run *r)
     if (r->at.epoch_end_due != 0) {
         FC_TRY(end_of_epoch(r));
     }
+    FC_TRY(keep_to_budget(r));
     FC_TRY(all_steps(r));
     return finish(r);
 }

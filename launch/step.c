@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/fault.h"
 #include "core/memory.h"
+#include "core/rehearsal.h"
 
 #include <math.h>
 #include <string.h>
@@ -26,6 +27,8 @@ struct fc_step {
     fc_tape *tape;
     fc_grad_reduce *reduce;
     fc_adamw *adamw;
+    bool rehearsing, is_settled;
+    fc_tape_memory settled; /* step memory that is taken at once */
     /* accumulate: features of the whole step and their gradients, in the process's memory and the
      * wide type */
     void *kept[KINDS], *kept_grad[KINDS];
@@ -94,10 +97,24 @@ void fc_step_profile(fc_step *s, fc_profile *profile)
     fc_tape_set_profile(s->tape, profile);
 }
 
-void fc_step_memory(const fc_step *s, int64_t *activations, int64_t *temporaries)
+fc_tape_memory fc_step_memory(const fc_step *s)
 {
-    *activations = (int64_t)fc_tape_peak_activations(s->tape);
-    *temporaries = (int64_t)fc_tape_peak_gradients(s->tape);
+    return fc_tape_peaks(s->tape);
+}
+
+void fc_step_settle(fc_step *s, fc_recompute recompute, const fc_tape_memory *memory)
+{
+    s->options.recompute = recompute;
+    s->settled = *memory;
+    s->is_settled = true;
+    fc_tape_reset(s->tape);
+    fc_tape_reserve(s->tape, memory);
+}
+
+void fc_step_rest(fc_step *s)
+{
+    fc_tape_reset(s->tape);
+    fc_tape_release(s->tape);
 }
 
 /* ---- Features of a part of the batch ---- */
@@ -158,7 +175,7 @@ static fc_status vision_features(fc_step *s, const part *p, features *f)
         .on_device = on_device};
     fc_tensor *cls = NULL, *dense = NULL;
     FC_TRY(fc_clip_vision(s->model, s->tape, &pixels, box ? p->images : 0, image ? 0 : p->images,
-                          s->options.recompute, &cls, &dense));
+                          s->options.recompute.vision, &cls, &dense));
     cls = cls != NULL ? fc_l2norm(s->tape, cls) : NULL;
     int64_t pictures = image ? p->images : 0;
     if (image) {
@@ -212,7 +229,7 @@ static fc_status text_features(fc_step *s, const part *p, features *f)
     fc_tensor *out = NULL;
     if (rows > 0) {
         out = fc_l2norm(s->tape,
-                        fc_clip_text(s->model, s->tape, rows, ids, offsets, s->options.recompute));
+                        fc_clip_text(s->model, s->tape, rows, ids, offsets, s->options.recompute.text));
     }
     if (text) {
         f->of[TEXT] = rows_of(s, out, 0, captions);
@@ -277,7 +294,9 @@ static fc_status part_features(fc_step *s, const fc_batch *batch, int index, boo
     }
     FC_TRY(vision_features(s, &p, f));
     FC_TRY(text_features(s, &p, f));
-    spoil(s, f);
+    if (!s->rehearsing) {
+        spoil(s, f);
+    }
     return FC_OK;
 }
 
@@ -322,6 +341,12 @@ static fc_status run_terms(fc_step *s, const features *f, fc_step_result *result
     return FC_OK;
 }
 
+/* Whether the sum over ranks starts with the backward that follows. */
+static bool sums_gradients(const fc_step *s)
+{
+    return !s->options.unsynced_gradients && !s->rehearsing;
+}
+
 static fc_status whole_batch(fc_step *s, const fc_batch *batch, fc_step_result *result)
 {
     features f;
@@ -329,7 +354,7 @@ static fc_status whole_batch(fc_step *s, const fc_batch *batch, fc_step_result *
     double weights[FC_MAX_TERMS];
     FC_TRY_AS("forward", part_features(s, batch, 0, true, &f));
     FC_TRY_AS("losses", run_terms(s, &f, result, scalars, weights));
-    if (!s->options.unsynced_gradients) {
+    if (sums_gradients(s)) {
         fc_grad_reduce_begin(s->reduce);
     }
     FC_TRY_AS("backward", fc_backward(s->tape, s->options.term_count, scalars, weights));
@@ -443,7 +468,7 @@ static fc_status in_parts(fc_step *s, const fc_batch *batch, fc_step_result *res
                 done[k] += f.of[k]->rows;
             }
         }
-        if (m + 1 == s->options.accumulate && !s->options.unsynced_gradients) {
+        if (m + 1 == s->options.accumulate && sums_gradients(s)) {
             fc_grad_reduce_begin(s->reduce);
         }
         FC_TRY_AS("backward", fc_backward(s->tape, 0, NULL, NULL));
@@ -495,17 +520,10 @@ static void find_concepts(fc_step *s, const fc_batch *batch)
     }
 }
 
-fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *result)
+/* Forward, losses and backward. */
+static fc_status run_batch(fc_step *s, const fc_batch *batch, fc_step_result *result)
 {
-    s->begun = fc_clock_seconds();
-    *result = (fc_step_result){.logit_scale = exp(fc_tape_value(s->tape, s->model->logit_scale))};
-    fc_tape_reset(s->tape);
-    (void)fc_tape_flops(s->tape, true);
-    fc_params_zero_grad(s->model->params);
     s->batch_step = batch->step;
-    if (batch->device_pictures != NULL) {
-        s->model->params->backend->lanes->follow(batch->lane);
-    }
     if ((s->needs & FC_NEED_CONCEPT) != 0) {
         find_concepts(s, batch);
     }
@@ -515,6 +533,44 @@ fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *r
         FC_TRY(whole_batch(s, batch, result));
         result->flops = fc_tape_flops(s->tape, true);
     }
+    return FC_OK;
+}
+
+fc_status fc_step_rehearse(fc_step *s, const fc_batch *batch, fc_recompute recompute,
+                           fc_tape_memory *out)
+{
+    const fc_recompute chosen = s->options.recompute;
+    const fc_params *p = s->model->params;
+    fc_tape *real = s->tape;
+    fc_step_result result = {0};
+    s->rehearsing = true;
+    s->options.recompute = recompute;
+    s->tape = fc_tape_create_on(fc_rehearsal(p->backend->on_host), p->compute);
+    fc_status status = run_batch(s, batch, &result);
+    *out = fc_tape_peaks(s->tape);
+    fc_tape_destroy(&s->tape);
+    s->tape = real;
+    s->options.recompute = chosen;
+    s->rehearsing = false;
+    return status;
+}
+
+fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *result)
+{
+    s->begun = fc_clock_seconds();
+    *result = (fc_step_result){.logit_scale = exp(fc_tape_value(s->tape, s->model->logit_scale))};
+    if (!s->is_settled) { /* what the first batch needs in one piece, rather than in many */
+        FC_TRY(fc_step_rehearse(s, batch, s->options.recompute, &s->settled));
+        s->is_settled = true;
+    }
+    fc_tape_reset(s->tape);
+    fc_tape_reserve(s->tape, &s->settled);
+    (void)fc_tape_flops(s->tape, true);
+    fc_params_zero_grad(s->model->params);
+    if (batch->device_pictures != NULL) {
+        s->model->params->backend->lanes->follow(batch->lane);
+    }
+    FC_TRY(run_batch(s, batch, result));
     if (s->options.unsynced_gradients) {
         FC_TRY(keep_own_gradients(s));
     } else {

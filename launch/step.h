@@ -18,12 +18,18 @@ typedef struct fc_step_term {
     fc_loss_options options;
 } fc_step_term;
 
+/* Blocks of each tower, from the first, that keep only what goes into them and run again on the way
+ * back; up to FC_ALL_BLOCKS. */
+typedef struct fc_recompute {
+    int vision, text;
+} fc_recompute;
+
 typedef struct fc_step_options {
     fc_step_term terms[FC_MAX_TERMS];
     int term_count;
     bool local_loss, gather_with_grad;
     bool unsynced_gradients; /* compat: no sum over ranks */
-    bool recompute;
+    fc_recompute recompute;
     int accumulate;              /* micro-batches; the result does not depend on it */
     uint64_t seed;               /* of terms that draw at random */
     const fc_concepts *concepts; /* where a term needs them; borrowed */
@@ -57,7 +63,16 @@ fc_adamw *fc_step_optimizer(fc_step *s);
 fc_grad_reduce *fc_step_grad_reduce(fc_step *s);
 /** Time the kernels of the steps that follow, the optimiser's left out; NULL: stop. */
 void fc_step_profile(fc_step *s, fc_profile *profile);
-/** Bytes of saved activations, and of gradients of activations and scratch, at their peaks. */
-void fc_step_memory(const fc_step *s, int64_t *activations, int64_t *temporaries);
+/** Peaks of the memory that steps took. */
+fc_tape_memory fc_step_memory(const fc_step *s);
+/** The peaks that a step with this batch would have, its blocks run again as `recompute` says:
+ * forward, losses and backward on a backend that computes nothing (core/rehearsal.h). Pictures need
+ * no values; concepts must be embedded. The optimizer is left out. Collective. */
+FC_NODISCARD fc_status fc_step_rehearse(fc_step *s, const fc_batch *batch, fc_recompute recompute,
+                                        fc_tape_memory *out);
+/** How steps run from now on: blocks to run again, and memory to take at once. */
+void fc_step_settle(fc_step *s, fc_recompute recompute, const fc_tape_memory *memory);
+/** Give step memory back until the next step; what fc_step_settle took, that step takes again. */
+void fc_step_rest(fc_step *s);
 
 #endif

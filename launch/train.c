@@ -39,7 +39,8 @@ fc_status fc_verb_train(int argc, char **argv)
     }
     if (status == FC_OK) {
         fc_experiment x;
-        status = fc_experiment_open(&x, config, fc_dist_comm(), FC_FOR_TRAIN | FC_FOR_EVAL);
+        const unsigned purpose = FC_FOR_TRAIN | FC_FOR_EVAL | (dry_run ? FC_FOR_PLAN : 0);
+        status = fc_experiment_open(&x, config, fc_dist_comm(), purpose);
         if (status == FC_OK) {
             status = dry_run ? fc_dry_run(&x) : train(&x);
         }

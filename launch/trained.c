@@ -60,7 +60,7 @@ fc_status fc_trained_open(fc_trained *t, const fc_cli *cli, int image_size)
     *t = (fc_trained){.comm = fc_dist_comm()};
     FC_TRY(fc_dist_agree(load_config(t, cli)));
     const fc_device cpu = fc_device_cpu(t->config);
-    FC_TRY(fc_dist_agree(fc_experiment_model(t->config, &cpu, &t->model)));
+    FC_TRY(fc_dist_agree(fc_experiment_model(t->config, &cpu, FC_FOR_EVAL, &t->model)));
     FC_TRY(fc_experiment_weights(t->config, t->comm, t->model, &t->weights, &t->epoch));
     if (strcmp(t->weights, "random") == 0) {
         fc_log_warn("%s/checkpoints has no checkpoint: the model is at its random start",

@@ -73,13 +73,16 @@ fc_tensor *fc_clip_teacher(const fc_clip *m, fc_tape *tape, const uint8_t *rgb, 
 void fc_clip_ensemble_begin(fc_clip *m, void **own);
 void fc_clip_ensemble_end(fc_clip *m, void **own);
 
+enum { FC_ALL_BLOCKS = 1 << 30 };
+
 /** Run the picture tower once over all sequences (pictures, then crops) and branch in the last
  * block: class embeddings through attention, dense features through values alone.
  *  pixels       n pictures of side image_size; borrowed until return
  *  dense_count  dense features are wanted for sequences [0, dense_count)
  *  class_first  class embeddings are wanted for sequences [class_first, n); a sequence wanted for
  *               nothing costs all blocks but the last
- *  recompute    keep only the blocks' inputs and run them again on the way back
+ *  recompute    of so many blocks, from the first, only what goes in is kept; they run again on the
+ *               way back. FC_ALL_BLOCKS; the last block, taken apart, never does
  *  cls          (n - class_first, D), not normalised; NULL when none is wanted
  *  dense        (dense_count * P, D), every row of unit length; NULL when none is wanted
  *  Grad   image parameters that have part in what is wanted: with class_first = n those of the last
@@ -90,20 +93,21 @@ void fc_clip_ensemble_end(fc_clip *m, void **own);
  *  Source METHOD.md section 3; CLIPSelf (Wu et al. 2024) for the value-only path. The published
  *         program runs the tower once for each kind. */
 FC_NODISCARD fc_status fc_clip_vision(const fc_clip *m, fc_tape *tape, const fc_pixels *pixels,
-                                      int64_t dense_count, int64_t class_first, bool recompute,
+                                      int64_t dense_count, int64_t class_first, int recompute,
                                       fc_tensor **cls, fc_tensor **dense);
 
 /** Run the text tower over token rows of different lengths, each cut after its end token (the first
  * occurrence of its largest id) and packed without padding; equal rows are computed once.
  *  tokens   ids of all rows one after another; zeros after the end token do no harm; borrowed
  *  offsets  (rows + 1) row i is tokens[offsets[i] .. offsets[i+1])
+ *  recompute as above
  *  return   (rows, D), not normalised; step memory; NULL after a failure on the tape
  *  Grad     text parameters.            Ranks  local
  *  Errors   FC_DATA a row that is empty, longer than context_length, or with an id outside the
  *           vocabulary (row in the message)
  *  Source   METHOD.md section 4; exact because of the causal mask */
 fc_tensor *fc_clip_text(const fc_clip *m, fc_tape *tape, int64_t rows, const int32_t *tokens,
-                        const int64_t *offsets, bool recompute);
+                        const int64_t *offsets, int recompute);
 
 /** Features of every token of one row up to its end token, each as the row's own is taken from the
  * last: final norm and projection.

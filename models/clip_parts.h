@@ -46,10 +46,11 @@ static inline fc_tensor *fci_norm(fc_tape *tape, fc_tensor *x, fc_tensor *const 
 
 typedef fc_tensor *(*fci_block_fn)(const fc_clip *m, fc_tape *tape, int layer, fc_tensor *x,
                                    const fc_attention_spec *spec);
-/** Run blocks 0..count-1. Recording: one segment a block. Otherwise only a few of the results
- * between blocks are alive at a time. The spec is copied. */
+/** Run blocks 0..count-1. Recording: one segment a block, of which the first `recompute` run again
+ * on the way back. Otherwise only a few of the results between blocks are alive at a time. The spec
+ * is copied. */
 fc_tensor *fci_run_blocks(const fc_clip *m, fc_tape *tape, fci_block_fn fn, int count,
-                          const fc_attention_spec *spec, fc_tensor *x, bool recompute);
+                          const fc_attention_spec *spec, fc_tensor *x, int recompute);
 /** Offsets 0, step, 2 step, ... (count + 1 of them) in step memory. */
 int64_t *fci_even_offsets(fc_tape *tape, int64_t count, int64_t step);
 

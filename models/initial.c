@@ -26,7 +26,7 @@ static fc_tensor *embed(fc_tape *tape, void *ctx, fc_tensor *x)
     const teach *t = ctx;
     fc_tensor *cls, *dense;
     (void)x;
-    if (fc_clip_vision(t->teacher, tape, &t->pixels, 0, 0, false, &cls, &dense) != FC_OK) {
+    if (fc_clip_vision(t->teacher, tape, &t->pixels, 0, 0, 0, &cls, &dense) != FC_OK) {
         return NULL;
     }
     return fc_l2norm(tape, cls);

@@ -53,7 +53,7 @@ static fc_status image_rows(const fc_clip *m, fc_tape *tape, const fc_pixels *pi
                             const void *targets)
 {
     fc_tensor *cls, *dense;
-    FC_TRY(fc_clip_vision(m, tape, pixels, 0, 0, false, &cls, &dense));
+    FC_TRY(fc_clip_vision(m, tape, pixels, 0, 0, 0, &cls, &dense));
     return differentiate(m, tape, cls, targets);
 }
 
@@ -87,7 +87,7 @@ static fc_status text_row(const fc_clip *m, fc_tape *tape, const int32_t *tokens
                           const void *target)
 {
     const int64_t offsets[2] = {0, count};
-    return differentiate(m, tape, fc_clip_text(m, tape, 1, tokens, offsets, false), target);
+    return differentiate(m, tape, fc_clip_text(m, tape, 1, tokens, offsets, 0), target);
 }
 
 fc_status fc_clip_relevance_text(const fc_clip *m, fc_tape *tape, const int32_t *tokens,

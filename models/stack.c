@@ -38,7 +38,7 @@ static const int64_t *copy_offsets(fc_tape *tape, const int64_t *offsets, int64_
 }
 
 fc_tensor *fci_run_blocks(const fc_clip *m, fc_tape *tape, fci_block_fn fn, int count,
-                          const fc_attention_spec *spec, fc_tensor *x, bool recompute)
+                          const fc_attention_spec *spec, fc_tensor *x, int recompute)
 {
     if (count == 0) {
         return x;
@@ -52,7 +52,7 @@ fc_tensor *fci_run_blocks(const fc_clip *m, fc_tape *tape, fci_block_fn fn, int 
         return fc_segment(tape, run_span, &whole, x, false);
     }
     for (int l = 0; l < count; l++) {
-        x = fc_segment(tape, run_span, part_of(tape, &whole, l, 1), x, recompute);
+        x = fc_segment(tape, run_span, part_of(tape, &whole, l, 1), x, l < recompute);
     }
     return x;
 }

@@ -172,7 +172,7 @@ static fc_tensor *last_block(const fc_clip *m, fc_tape *tape, const packed *p, f
 
 /* Through the first `blocks` blocks: (T,W). */
 static fc_tensor *trunk(const fc_clip *m, fc_tape *tape, const packed *p, int blocks,
-                        bool recompute)
+                        int recompute)
 {
     const fci_text *t = m->text;
     fc_attention_spec spec = {.heads = m->config.text.heads,
@@ -185,7 +185,7 @@ static fc_tensor *trunk(const fc_clip *m, fc_tape *tape, const packed *p, int bl
 }
 
 static fc_tensor *run(const fc_clip *m, fc_tape *tape, int64_t rows, const packed *p,
-                      bool recompute)
+                      int recompute)
 {
     fc_tensor *x = trunk(m, tape, p, m->config.text.layers - 1, recompute);
     fc_tensor *y = last_block(m, tape, p, x);
@@ -193,7 +193,7 @@ static fc_tensor *run(const fc_clip *m, fc_tape *tape, int64_t rows, const packe
 }
 
 fc_tensor *fc_clip_text(const fc_clip *m, fc_tape *tape, int64_t rows, const int32_t *tokens,
-                        const int64_t *offsets, bool recompute)
+                        const int64_t *offsets, int recompute)
 {
     bool recording = fc_tape_recording(tape);
     fc_tensor *features = NULL;
@@ -225,7 +225,7 @@ fc_tensor *fc_clip_text_tokens(const fc_clip *m, fc_tape *tape, const int32_t *t
     if (fc_tape_dtype(tape) != m->params->compute) {
         fci_tape_fail(tape, FC_BUG, "the tape's type is not the model's");
     } else if (pack(&p, m, tape, 1, tokens, offsets)) {
-        fc_tensor *x = trunk(m, tape, &p, m->config.text.layers, false);
+        fc_tensor *x = trunk(m, tape, &p, m->config.text.layers, 0);
         features = fc_project(tape, fci_norm(tape, x, t->ln_final, NORM_EPS), t->text_projection);
     }
     fc_tape_pop(tape);

@@ -158,7 +158,7 @@ static bool check_call(const fc_clip *m, fc_tape *tape, const fc_pixels *pixels,
 }
 
 fc_status fc_clip_vision(const fc_clip *m, fc_tape *tape, const fc_pixels *pixels,
-                         int64_t dense_count, int64_t class_first, bool recompute, fc_tensor **cls,
+                         int64_t dense_count, int64_t class_first, int recompute, fc_tensor **cls,
                          fc_tensor **dense)
 {
     const fci_vision_def *def = fci_vision_kind(&m->config);

@@ -43,11 +43,6 @@ uint64_t fc_cuda_device_identity(void)
     return 0;
 }
 
-int64_t fc_cuda_peak_bytes(void)
-{
-    return 0;
-}
-
 double fc_cuda_time_product(fc_dtype type, int64_t side)
 {
     (void)type;

@@ -50,6 +50,8 @@ static fc_backend cuda = {
     .copy = copy,
     .fill = fill,
     .synchronize = synchronize,
+    .held = fci_cuda_held,
+    .peak = fci_cuda_peak,
     .lanes = &fci_lanes,
 };
 

@@ -25,8 +25,6 @@ FC_NODISCARD fc_status fc_cuda_connect(fc_comm *comm);
 const char *fc_cuda_device_name(void);
 /** The same number for the same device whatever it is called, another for every other. */
 uint64_t fc_cuda_device_identity(void);
-/** Most bytes held on the device at once, libraries' own left out. */
-int64_t fc_cuda_peak_bytes(void);
 /** Seconds of one product of two square matrices of this side and type, the best of a few: what the
  * device can do. */
 double fc_cuda_time_product(fc_dtype type, int64_t side);

@@ -96,7 +96,12 @@ uint64_t fc_cuda_device_identity(void)
     return h;
 }
 
-int64_t fc_cuda_peak_bytes(void)
+int64_t fci_cuda_held(void)
+{
+    return (int64_t)device.held;
+}
+
+int64_t fci_cuda_peak(void)
 {
     return (int64_t)device.peak;
 }
@@ -129,7 +134,7 @@ void *fci_cuda_alloc(size_t bytes)
         fc_fatal(FC_FAIL(FC_RUNTIME,
                          "cuda device %d (%s): no %.1f MiB left, %.1f of %.1f MiB are free: lower "
                          "train.batch_size "
-                         "or data.max_boxes, or set train.recompute: blocks",
+                         "or data.max_boxes, or set train.memory_budget",
                          device.index, device.properties.name, (double)bytes / 1048576,
                          (double)left / 1048576, (double)total / 1048576));
     }

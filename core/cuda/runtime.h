@@ -27,6 +27,9 @@ void fci_cuda_check(cudaError_t error, const char *what);
  * how much was asked for and how much is free. */
 void *fci_cuda_alloc(size_t bytes);
 void fci_cuda_free(void *at); /* NULL is fine */
+/** Bytes taken by fci_cuda_alloc, what libraries take left out; the most at once. */
+int64_t fci_cuda_held(void);
+int64_t fci_cuda_peak(void);
 /** Wait for a stream's work; ends the job with 71 where the wait tells of a failure. */
 void fci_cuda_wait(cudaStream_t stream);
 /** A function of a shared library, NULL where either is missing; `library` is tried by this name in

@@ -19,7 +19,7 @@ typedef enum {
 } fc_precision;
 typedef enum { FC_PICK_RANDOM, FC_PICK_FIRST, FC_PICK_GRID } fc_pick;
 typedef enum { FC_LEAK_WARN, FC_LEAK_REFUSE, FC_LEAK_OFF } fc_leak_guard_choice;
-typedef enum { FC_RECOMPUTE_NONE, FC_RECOMPUTE_BLOCKS } fc_recompute;
+typedef enum { FC_RECOMPUTE_NONE, FC_RECOMPUTE_BLOCKS } fc_recompute_choice;
 typedef enum { FC_BAD_LOSS_STOP, FC_BAD_LOSS_SKIP, FC_BAD_LOSS_ROLLBACK } fc_on_bad_loss;
 enum { FC_COMPAT_UNSYNCED_GRADIENTS = 1, FC_COMPAT_DUMMY_REGION = 2 };
 enum { FC_MOST_LOSSES = 16, FC_MOST_SETS = 8 };
@@ -91,7 +91,8 @@ typedef struct fc_config {
         double clip_grad_norm; /* 0: off */
         unsigned compat;       /* FC_COMPAT_... */
         bool local_loss, gather_with_grad;
-        fc_recompute recompute;
+        fc_recompute_choice recompute;
+        int64_t memory_budget; /* bytes; 0: none */
         bool shard_optimizer;
         int64_t log_every;
         struct {
@@ -132,7 +133,7 @@ FC_NODISCARD fc_status fc_config_parse_text(fc_config **out, const char *text, s
                                             const char *name);
 void fc_config_destroy(fc_config **config);
 
-enum { FC_FOR_TRAIN = 1, FC_FOR_EVAL = 2 };
+enum { FC_FOR_TRAIN = 1, FC_FOR_EVAL = 2, FC_FOR_PLAN = 4 };
 /** What a verb needs on top: data.train is set and a term is on (train), something to evaluate is
  * set (eval without train), and every file named for that purpose can be opened.
  *  Errors FC_USAGE what is not set; FC_NOINPUT what is not there; file, line and key */

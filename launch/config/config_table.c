@@ -15,6 +15,7 @@
 #define FC_BOOL(key, fallback, doc) ROW(FCI_KEY_BOOL, key, fallback, 0, 0, NULL, doc)
 #define FC_INT(key, fallback, lo, hi, doc) ROW(FCI_KEY_INT, key, fallback, lo, hi, NULL, doc)
 #define FC_REAL(key, fallback, lo, hi, doc) ROW(FCI_KEY_REAL, key, fallback, lo, hi, NULL, doc)
+#define FC_BYTES(key, fallback, doc) ROW(FCI_KEY_BYTES, key, fallback, 0, 0, NULL, doc)
 #define FC_PAIR(key, fallback, lo, hi, doc) ROW(FCI_KEY_PAIR, key, fallback, lo, hi, NULL, doc)
 #define FC_CHOICE(key, fallback, words, doc) ROW(FCI_KEY_CHOICE, key, fallback, 0, 0, words, doc)
 #define FC_SET(key, fallback, words, doc) ROW(FCI_KEY_SET, key, fallback, 0, 0, words, doc)
@@ -132,6 +133,9 @@ fc_status fci_key_read(const fci_key *key, const fc_yaml *node, fc_config *confi
     case FCI_KEY_REAL:
         *(double *)field = 0;
         return is_word_for_none(key, node) ? FC_OK : fc_yaml_real(node, key->lo, key->hi, field);
+    case FCI_KEY_BYTES:
+        *(int64_t *)field = 0;
+        return is_word_for_none(key, node) ? FC_OK : fc_yaml_bytes(node, field);
     case FCI_KEY_PAIR:
         return read_pair(key, node, field);
     case FCI_KEY_CHOICE:
@@ -183,6 +187,9 @@ static void say_values(const fci_key *key, char out[256])
         } else {
             snprintf(out, 256, "above 0");
         }
+        break;
+    case FCI_KEY_BYTES:
+        snprintf(out, 256, "a size: 20GiB, 800 MiB");
         break;
     case FCI_KEY_TEXT:
     case FCI_KEY_PAIR:

@@ -9,6 +9,7 @@ typedef enum {
     FCI_KEY_BOOL,
     FCI_KEY_INT,
     FCI_KEY_REAL,
+    FCI_KEY_BYTES,
     FCI_KEY_PAIR,
     FCI_KEY_CHOICE,
     FCI_KEY_SET,

@@ -91,7 +91,7 @@ fc_status fc_embed_text_rows(const fc_embedder *e, fc_token_set set, int64_t fir
     if (rows == 0) {
         return FC_OK;
     }
-    fc_tensor *y = fc_clip_text(e->model, e->tape, rows, ids, offsets, false);
+    fc_tensor *y = fc_clip_text(e->model, e->tape, rows, ids, offsets, 0);
     y = unit ? fc_l2norm(e->tape, y) : y;
     FC_TRY(fc_tape_status(e->tape));
     const char *values = host_rows(e, y);
@@ -158,7 +158,7 @@ static fc_status picture_chunk(const fc_embedder *e, int64_t first, int64_t imag
     FC_TRY(fc_embed_load(e, first, images, &rgb, scale));
     fc_pixels pixels = {.size = e->model->image_size, .count = {images}, .rgb = {rgb}};
     fc_tensor *cls, *dense;
-    FC_TRY(fc_clip_vision(e->model, e->tape, &pixels, 0, 0, false, &cls, &dense));
+    FC_TRY(fc_clip_vision(e->model, e->tape, &pixels, 0, 0, 0, &cls, &dense));
     fc_tensor *y = fc_l2norm(e->tape, cls);
     FC_TRY(fc_tape_status(e->tape));
     fc_tape_read(e->tape, y, out);
@@ -199,7 +199,7 @@ static fc_status box_chunk(const fc_embedder *e, fc_box_chunk *chunk, int64_t *r
     }
     fc_pixels pixels = {.size = e->model->image_size, .count = {chunk->images}, .rgb = {rgb}};
     fc_tensor *cls, *dense;
-    FC_TRY(fc_clip_vision(e->model, e->tape, &pixels, chunk->images, chunk->images, false, &cls,
+    FC_TRY(fc_clip_vision(e->model, e->tape, &pixels, chunk->images, chunk->images, 0, &cls,
                           &dense));
     chunk->features = fc_clip_box_features(e->tape, dense, e->model->grid, boxes, image, count);
     chunk->region = region;

@@ -67,7 +67,7 @@ static fc_status embed_texts(work *w)
         }
         const int64_t offsets[2] = {0, x->count};
         fc_tape_reset(w->tape);
-        fc_tensor *y = fc_l2norm(w->tape, fc_clip_text(w->m, w->tape, 1, x->ids, offsets, false));
+        fc_tensor *y = fc_l2norm(w->tape, fc_clip_text(w->m, w->tape, 1, x->ids, offsets, 0));
         FC_TRY(fc_tape_status(w->tape));
         keep(out, y, w->row);
     }
@@ -82,7 +82,7 @@ static fc_status compare(work *w, fc_explained *out)
     fc_pixels pixels = {.size = w->m->image_size, .count = {1}, .rgb = {w->rgb}};
     fc_tensor *cls, *dense;
     fc_tape_reset(w->tape);
-    FC_TRY(fc_clip_vision(w->m, w->tape, &pixels, 1, 0, false, &cls, &dense));
+    FC_TRY(fc_clip_vision(w->m, w->tape, &pixels, 1, 0, 0, &cls, &dense));
     fc_tensor *unit = fc_l2norm(w->tape, cls);
     FC_TRY(fc_tape_status(w->tape));
     keep(w->image, unit, w->row);

@@ -97,7 +97,7 @@ static fc_status similarity(work *w, const ask *a, const void *targets, double *
     const fc_dtype dtype = m->params->dtype;
     fc_pixels pixels = {.size = m->image_size, .count = {a->images}, .rgb = {a->rgb}};
     fc_tensor *cls, *dense;
-    FC_TRY(fc_clip_vision(m, w->embedder.tape, &pixels, a->images, a->images, false, &cls, &dense));
+    FC_TRY(fc_clip_vision(m, w->embedder.tape, &pixels, a->images, a->images, 0, &cls, &dense));
     void *scores = fc_tape_alloc(w->embedder.tape, (size_t)m->patches * fc_dtype_bytes(dtype));
     for (int64_t i = 0; i < a->count; i++) {
         fci_scores_args args = {.rows = m->patches,

@@ -11,6 +11,7 @@
 #include "launch/experiment.h"
 #include "launch/guard/signals.h"
 #include "launch/guard/watchdog.h"
+#include "launch/memory_plan.h"
 #include "launch/progress.h"
 #include "launch/report/report.h"
 #include "launch/run.h"
@@ -74,7 +75,12 @@ static fc_status check_config(const sweep *s, fc_config *config, bool deep)
     }
     FC_TRY(fc_resume_fit(config, s->comm));
     fc_experiment x;
-    fc_status status = fc_experiment_open(&x, config, s->comm, FC_FOR_TRAIN | FC_FOR_EVAL);
+    fc_status status =
+        fc_experiment_open(&x, config, s->comm, FC_FOR_TRAIN | FC_FOR_EVAL | FC_FOR_PLAN);
+    if (status == FC_OK && config->train.memory_budget > 0) {
+        fc_memory_plan plan;
+        status = fc_memory_plan_ahead(&plan, &x);
+    }
     fc_experiment_close(&x);
     return status;
 }

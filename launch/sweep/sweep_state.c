@@ -51,6 +51,7 @@ static void note(difference *out, const char *path, const fc_yaml *old, const fc
                                           "train.log_every",
                                           "train.checkpoint",
                                           "train.recompute",
+                                          "train.memory_budget",
                                           "train.shard_optimizer",
                                           NULL};
     if (is_below(path, evaluation)) {

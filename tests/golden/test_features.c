@@ -64,7 +64,7 @@ static fc_tensor *text_rows(const golden *g, const fc_clip *m, fc_token_set set,
                                 m->config.text.vocab_size, length, ids + i * length, &count));
         offsets[i + 1] = (i + 1) * length;
     }
-    fc_tensor *y = fc_clip_text(m, g->tape, rows, ids, offsets, false);
+    fc_tensor *y = fc_clip_text(m, g->tape, rows, ids, offsets, 0);
     fc_free(&ids);
     fc_free(&offsets);
     FX_NEED(fc_tape_status(g->tape));
@@ -79,7 +79,7 @@ static void check_pictures(const golden *g, const fc_clip *m)
     uint8_t *crops = read_pictures(s, s->regions, side, fc_store_crop);
     fc_pixels pixels = {.size = side, .count = {s->images, s->regions}, .rgb = {pictures, crops}};
     fc_tensor *cls, *dense;
-    FX_NEED(fc_clip_vision(m, g->tape, &pixels, s->images, 0, false, &cls, &dense));
+    FX_NEED(fc_clip_vision(m, g->tape, &pixels, s->images, 0, 0, &cls, &dense));
     int64_t *index = fc_alloc((size_t)(s->images + s->regions), sizeof *index);
     for (int64_t i = 0; i < s->images + s->regions; i++) {
         index[i] = i;
@@ -159,7 +159,7 @@ static void check_other_grid(const golden *g, const char *folder, bool by_file)
     fc_pixels pixels = {.size = 96, .count = {input->shape[0], 0}, .planes = planes};
     fc_tensor *cls, *dense;
     FX_NEED(
-        fc_clip_vision(m, g->tape, &pixels, input->shape[0], input->shape[0], false, &cls, &dense));
+        fc_clip_vision(m, g->tape, &pixels, input->shape[0], input->shape[0], 0, &cls, &dense));
     FC_CHECK(cls == NULL);
     compare(g, "dense_features_96", dense);
     fc_free(&planes);

@@ -56,9 +56,9 @@ static void check_work(fc_vision_kind kind, const fc_clip_work *work)
     uint8_t *rgb = fc_alloc((size_t)bytes, 1);
     fc_pixels pixels = {.size = 64, .count = {work->sequences, 0}, .rgb = {rgb, NULL}};
     fc_tape *tape = fc_tape_create(FC_F32);
-    FX_NEED(fc_clip_vision(m, tape, &pixels, work->dense_count, work->class_first, work->recompute,
+    FX_NEED(fc_clip_vision(m, tape, &pixels, work->dense_count, work->class_first, work->recompute ? FC_ALL_BLOCKS : 0,
                            &out[0], &out[1]));
-    out[2] = fc_clip_text(m, tape, ROWS, tokens, offsets, work->recompute);
+    out[2] = fc_clip_text(m, tape, ROWS, tokens, offsets, work->recompute ? FC_ALL_BLOCKS : 0);
     FX_NEED(fc_tape_status(tape));
     check_close("forward", fc_tape_flops(tape, false), cost.forward_flops);
     for (int i = 0; i < 3; i++) {

@@ -36,7 +36,7 @@ static void test_teacher(fc_vision_kind kind)
     uint8_t *rgb = pictures(m);
     fc_pixels pixels = {.size = m->image_size, .count = {PICTURES}, .rgb = {rgb}};
     fc_tensor *cls, *dense;
-    FX_NEED(fc_clip_vision(m, tape, &pixels, 0, 0, false, &cls, &dense));
+    FX_NEED(fc_clip_vision(m, tape, &pixels, 0, 0, 0, &cls, &dense));
     fc_tensor *own = fc_l2norm(tape, cls);
     int64_t count = fc_tensor_count(own);
     double *want = fx_values(own);
@@ -107,7 +107,7 @@ static double run(const fc_clip *m, const double *planes)
     fc_tensor *out[2];
     double sum = 0;
     fc_params_zero_grad(m->params);
-    FX_NEED(fc_clip_vision(m, tape, &pixels, N, 0, false, &out[0], &out[1]));
+    FX_NEED(fc_clip_vision(m, tape, &pixels, N, 0, 0, &out[0], &out[1]));
     for (int i = 0; i < 2; i++) {
         int64_t n = fc_tensor_count(out[i]);
         double *weight = fc_tape_alloc(tape, (size_t)n * sizeof *weight);

@@ -369,7 +369,7 @@ static void check_text(unsigned freeze)
     const int64_t offsets[2] = {0, COUNT};
     fc_tape_reset(tape);
     (void)fc_tape_record(tape, false);
-    fc_tensor *row = fc_clip_text(m, tape, 1, ids, offsets, false);
+    fc_tensor *row = fc_clip_text(m, tape, 1, ids, offsets, 0);
     fc_tensor *all = fc_clip_text_tokens(m, tape, ids, COUNT);
     FX_NEED(fc_tape_status(tape));
     FC_CHECK_INT(all->rows, END + 1);

@@ -22,7 +22,7 @@ static outputs run(const fc_clip *m, fc_tape *tape, const double *planes, int64_
     outputs out = {0};
     fc_tape_reset(tape);
     (void)fc_tape_record(tape, record);
-    FX_NEED(fc_clip_vision(m, tape, &pixels, dense_count, class_first, recompute, &cls, &dense));
+    FX_NEED(fc_clip_vision(m, tape, &pixels, dense_count, class_first, recompute ? FC_ALL_BLOCKS : 0, &cls, &dense));
     FC_CHECK_INT(cls != NULL, class_first < count);
     FC_CHECK_INT(dense != NULL, dense_count > 0);
     if (cls != NULL && FC_CHECK_INT(cls->rows, count - class_first)) {
@@ -86,7 +86,7 @@ static void check_memory(void)
         fc_tape *tape = fc_tape_create(FC_F64);
         double *planes = fx_planes(m, N);
         outputs o = run(m, tape, planes, 0, N, N, N, false, false);
-        peak[deep] = fc_tape_peak_activations(tape);
+        peak[deep] = fc_tape_peaks(tape).activations;
         release(&o);
         fc_free(&planes);
         fc_tape_destroy(&tape);
@@ -118,7 +118,7 @@ static void check_pixels(void)
     fc_pixels pixels = {
         .size = m->image_size, .count = {PICTURES, CROPS}, .rgb = {rgb, rgb + PICTURES * area * 3}};
     fc_tensor *cls, *dense;
-    FX_NEED(fc_clip_vision(m, tape, &pixels, PICTURES, 0, false, &cls, &dense));
+    FX_NEED(fc_clip_vision(m, tape, &pixels, PICTURES, 0, 0, &cls, &dense));
     FC_CHECK_NEAR(fc_check_max_abs(cls->data, want.cls, fc_tensor_count(cls)), 0, 1e-6);
     FC_CHECK_NEAR(fc_check_max_abs(dense->data, want.dense, fc_tensor_count(dense)), 0, 1e-6);
     release(&want);
@@ -140,8 +140,8 @@ static void check_text(void)
     fc_clip *m = fx_tiny(FC_VISION_EVA02, 1, 0);
     fc_tape *tape = fc_tape_create(FC_F64);
     int64_t dim = m->config.embed_dim;
-    fc_tensor *a = fc_clip_text(m, tape, 4, packed, packed_at, false);
-    fc_tensor *b = fc_clip_text(m, tape, 4, padded, padded_at, true);
+    fc_tensor *a = fc_clip_text(m, tape, 4, packed, packed_at, 0);
+    fc_tensor *b = fc_clip_text(m, tape, 4, padded, padded_at, FC_ALL_BLOCKS);
     FX_NEED(fc_tape_status(tape));
     const double *x = a->data, *y = b->data;
     FC_CHECK_INT(a->rows, 4);
@@ -150,13 +150,13 @@ static void check_text(void)
     FC_CHECK(fc_check_max_abs(x, x + dim, dim) > 1e-3);
     for (int64_t i = 0; i < 4; i++) {
         int64_t alone_at[] = {packed_at[i], packed_at[i + 1]};
-        fc_tensor *alone = fc_clip_text(m, tape, 1, packed, alone_at, false);
+        fc_tensor *alone = fc_clip_text(m, tape, 1, packed, alone_at, 0);
         FX_NEED(fc_tape_status(tape));
         FC_CHECK_NEAR(fc_check_max_abs(alone->data, x + i * dim, dim), 0, 1e-12);
     }
     static const int32_t zeros[8] = {0}, one[1] = {0};
-    fc_tensor *dummy = fc_clip_text(m, tape, 1, zeros, (int64_t[]){0, 8}, false);
-    fc_tensor *single = fc_clip_text(m, tape, 1, one, (int64_t[]){0, 1}, false);
+    fc_tensor *dummy = fc_clip_text(m, tape, 1, zeros, (int64_t[]){0, 8}, 0);
+    fc_tensor *single = fc_clip_text(m, tape, 1, one, (int64_t[]){0, 1}, 0);
     FX_NEED(fc_tape_status(tape));
     FC_CHECK_NEAR(fc_check_max_abs(dummy->data, single->data, dim), 0, 0);
     fc_tape_destroy(&tape);
@@ -242,22 +242,22 @@ static void check_wrong_calls(void)
     double *planes = fx_planes(m, 2);
     fc_tensor *cls, *dense;
     fc_pixels pixels = {.size = m->image_size, .count = {2, 0}, .planes = planes};
-    FC_CHECK_FAILS(fc_clip_vision(m, tape, &pixels, 1, 3, false, &cls, &dense), FC_BUG, "from 3");
+    FC_CHECK_FAILS(fc_clip_vision(m, tape, &pixels, 1, 3, 0, &cls, &dense), FC_BUG, "from 3");
     fc_tape_reset(tape);
-    FC_CHECK_FAILS(fc_clip_vision(m, tape, &pixels, 0, 2, false, &cls, &dense), FC_BUG, "from 2");
+    FC_CHECK_FAILS(fc_clip_vision(m, tape, &pixels, 0, 2, 0, &cls, &dense), FC_BUG, "from 2");
     fc_tape_reset(tape);
-    FC_CHECK_FAILS(fc_clip_vision(m, single, &pixels, 1, 0, false, &cls, &dense), FC_BUG, "type");
+    FC_CHECK_FAILS(fc_clip_vision(m, single, &pixels, 1, 0, 0, &cls, &dense), FC_BUG, "type");
     pixels.size = 8;
-    FC_CHECK_FAILS(fc_clip_vision(m, tape, &pixels, 1, 0, false, &cls, &dense), FC_BUG, "side 8");
+    FC_CHECK_FAILS(fc_clip_vision(m, tape, &pixels, 1, 0, 0, &cls, &dense), FC_BUG, "side 8");
     static const int32_t long_row[] = {18, 1, 1, 1, 1, 1, 1, 1, 19}, alien[] = {18, 20, 19};
     fc_tape_reset(tape);
-    FC_CHECK(fc_clip_text(m, tape, 1, long_row, (int64_t[]){0, 9}, false) == NULL);
+    FC_CHECK(fc_clip_text(m, tape, 1, long_row, (int64_t[]){0, 9}, 0) == NULL);
     FC_CHECK_FAILS(fc_tape_status(tape), FC_DATA, "text: row 0 has 9 tokens, context_length is 8");
     fc_tape_reset(tape);
-    FC_CHECK(fc_clip_text(m, tape, 1, alien, (int64_t[]){0, 3}, false) == NULL);
+    FC_CHECK(fc_clip_text(m, tape, 1, alien, (int64_t[]){0, 3}, 0) == NULL);
     FC_CHECK_FAILS(fc_tape_status(tape), FC_DATA, "token 20 of row 0");
     fc_tape_reset(tape);
-    FC_CHECK(fc_clip_text(m, tape, 2, alien, (int64_t[]){0, 1, 1}, false) == NULL);
+    FC_CHECK(fc_clip_text(m, tape, 2, alien, (int64_t[]){0, 1, 1}, 0) == NULL);
     FC_CHECK_FAILS(fc_tape_status(tape), FC_DATA, "row 1 has no tokens");
     fc_tape_reset(tape);
     fc_model_config config = m->config;

@@ -1,0 +1,146 @@
+#include "launch/memory_plan.h"
+
+#include "core/memory.h"
+#include "data/largest_batch.h"
+#include "launch/input.h"
+
+#include <stdio.h>
+
+/* The last block of a tower is taken apart for the rows that are wanted, and never runs again. */
+static int most_of(int layers, bool frozen)
+{
+    return frozen ? 0 : layers - 1;
+}
+
+static fc_recompute all_blocks(const fc_clip *m)
+{
+    return (fc_recompute){
+        .vision = most_of(m->config.vision.layers, (m->freeze & FC_FREEZE_IMAGE) != 0),
+        .text = most_of(m->config.text.layers, (m->freeze & FC_FREEZE_TEXT) != 0)};
+}
+
+/* One block more; false: there is none. A block's values grow with its width, the FLOPs of its
+ * products with the square. */
+static bool add_block(fc_recompute *r, const fc_clip *m)
+{
+    const fc_recompute all = all_blocks(m);
+    const bool text_first = m->config.text.width <= m->config.vision.width;
+    int *first = text_first ? &r->text : &r->vision, *second = text_first ? &r->vision : &r->text;
+    if (*first < (text_first ? all.text : all.vision)) {
+        (*first)++;
+        return true;
+    }
+    if (*second < (text_first ? all.vision : all.text)) {
+        (*second)++;
+        return true;
+    }
+    return false;
+}
+
+/* Bytes that a step's arenas take. Kernels' scratch, which a rehearsal does not see, is less than
+ * what an arena takes at least; the optimizer has an arena of its own. */
+static int64_t room_of(const fc_tape_memory *step, const fc_backend *backend)
+{
+    return (int64_t)(fc_arena_room(step->activations) + fc_arena_room(step->gradients) +
+                     fc_arena_room(step->scratch) + fc_arena_room(1) +
+                     (backend->on_host ? fc_arena_room(step->host) : 0));
+}
+
+static fc_status rehearse(fc_memory_plan *plan, fc_step *step, const fc_clip *model,
+                          fc_comm *comm, const fc_batch *largest)
+{
+    FC_TRY(fc_step_rehearse(step, largest, plan->recompute, &plan->step));
+    plan->total = plan->held + room_of(&plan->step, model->params->backend);
+    return fc_comm_all_reduce(comm, &plan->total, 1, FC_COMM_I64, FC_COMM_MAX);
+}
+
+static double mib(int64_t bytes)
+{
+    return (double)bytes / (1 << 20);
+}
+
+fc_status fc_memory_plan_make(fc_memory_plan *out, const fc_config *config, fc_step *step,
+                              const fc_clip *model, fc_comm *comm, const fc_batch *largest,
+                              int64_t later)
+{
+    const int64_t budget = config->train.memory_budget;
+    *out = (fc_memory_plan){.held = model->params->backend->held() + later,
+                            .images = largest->images,
+                            .regions = largest->regions};
+    if (config->train.recompute == FC_RECOMPUTE_BLOCKS) {
+        out->recompute = all_blocks(model);
+    }
+    FC_TRY(rehearse(out, step, model, comm, largest));
+    int64_t least = out->total;
+    while (budget > 0 && out->total > budget) {
+        if (!add_block(&out->recompute, model)) {
+            return fc_config_error(
+                config, FC_USAGE, "train.memory_budget",
+                "%.0f MiB are too few: with all blocks run again the largest batch, %lld pictures "
+                "with %lld regions on a rank, takes %.0f MiB; set at least that, or a smaller "
+                "train.batch_size, a smaller data.max_boxes or more train.accumulate",
+                mib(budget), (long long)largest->images, (long long)largest->regions,
+                mib(least));
+        }
+        FC_TRY(rehearse(out, step, model, comm, largest));
+        least = out->total < least ? out->total : least;
+    }
+    return FC_OK;
+}
+
+/* A region of the training store that shows a concept. */
+static int64_t some_region(const fc_experiment *x)
+{
+    int64_t r = x->concepts != NULL ? x->train->regions : 0;
+    while (r > 0 && fc_concept_of(x->concepts, r - 1) < 0) {
+        r--;
+    }
+    return r - 1;
+}
+
+fc_status fc_memory_plan_of(fc_memory_plan *out, fc_experiment *x, fc_step *step, int64_t later)
+{
+    const fc_loader_options options = fc_experiment_loader(x, 0, 0);
+    const bool blank = x->concepts != NULL && x->concepts->embeddings == NULL;
+    fc_batch largest;
+    fc_largest_batch(&largest, x->train, &options, some_region(x));
+    if (x->device.backend->lanes != NULL) { /* pictures come there beside the steps */
+        largest.device_pictures = largest.pictures;
+        largest.device_crops = largest.crops;
+    }
+    if (blank) {
+        x->concepts->embeddings =
+            fc_alloc((size_t)(x->concepts->count * x->model->config.embed_dim),
+                     fc_dtype_bytes(x->model->params->dtype));
+    }
+    fc_status status =
+        fc_memory_plan_make(out, x->config, step, x->model, x->comm, &largest, later);
+    if (blank) {
+        fc_free(&x->concepts->embeddings);
+    }
+    fc_batch_free(&largest);
+    return status;
+}
+
+fc_status fc_memory_plan_ahead(fc_memory_plan *out, fc_experiment *x)
+{
+    const fc_loader_options options = fc_experiment_loader(x, 0, 0);
+    fc_step *step = fc_step_create(x->model, x->comm, &x->step);
+    fc_status status =
+        fc_memory_plan_of(out, x, step, fc_input_bytes(x->device.backend, &options));
+    fc_step_destroy(&step);
+    return status;
+}
+
+void fc_memory_plan_say(const fc_memory_plan *plan, const fc_model_config *model, char *text,
+                        size_t bytes)
+{
+    const int vision = model->vision.layers - 1, words = model->text.layers - 1;
+    const fc_recompute *r = &plan->recompute;
+    if (r->vision == 0 && r->text == 0) {
+        snprintf(text, bytes, "none");
+    } else {
+        snprintf(text, bytes, "%d of %d of the picture tower, %d of %d of the text tower",
+                 r->vision, vision, r->text, words);
+    }
+}
