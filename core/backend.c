@@ -4,9 +4,9 @@
 #include "core/kernel.h"
 #include "core/memory.h"
 
-#include <malloc.h>
 #include <string.h>
 
+#include <malloc.h>
 #include <stdatomic.h>
 
 static _Atomic int64_t held, peak;

@@ -117,8 +117,8 @@ static const fc_backend rehearsals[] = {
               .copy = write_nothing,
               .fill = fill_nothing,
               .synchronize = wait_for_nothing,
-               .held = hold_nothing,
-               .peak = hold_nothing},
+              .held = hold_nothing,
+              .peak = hold_nothing},
 };
 
 const fc_backend *fc_rehearsal(bool on_host)

@@ -60,11 +60,6 @@ fc_tape *fc_tape_create_on(const fc_backend *backend, fc_dtype dtype)
     return tape;
 }
 
-fc_tape *fc_tape_create(fc_dtype dtype)
-{
-    return fc_tape_create_on(fc_backend_cpu(), dtype);
-}
-
 const fc_backend *fc_tape_backend(const fc_tape *tape)
 {
     return tape->backend;
@@ -103,8 +98,7 @@ void fc_tape_reset(fc_tape *tape)
     tape->last = NULL;
     tape->node_count = 0;
     tape->status = FC_OK;
-    tape->scope[0] = '\0';
-    tape->message[0] = '\0';
+    tape->scope[0] = tape->message[0] = '\0';
 }
 
 fc_status fc_tape_status(const fc_tape *tape)
@@ -249,9 +243,7 @@ bool fci_tape_replaying(const fc_tape *tape)
 double fc_tape_flops(fc_tape *tape, bool reset)
 {
     double flops = tape->flops;
-    if (reset) {
-        tape->flops = 0;
-    }
+    tape->flops = reset ? 0 : flops;
     return flops;
 }
 
@@ -265,7 +257,6 @@ fc_tape_memory fc_tape_peaks(const fc_tape *tape)
 
 void fc_tape_reserve(fc_tape *tape, const fc_tape_memory *bytes)
 {
-    FC_ASSERT(tape->last == NULL);
     fc_arena_reserve(tape->activations, bytes->activations);
     fc_arena_reserve(tape->gradients, bytes->gradients);
     fc_arena_reserve(tape->scratch, bytes->scratch);
@@ -274,7 +265,6 @@ void fc_tape_reserve(fc_tape *tape, const fc_tape_memory *bytes)
 
 void fc_tape_release(fc_tape *tape)
 {
-    FC_ASSERT(tape->last == NULL);
     fc_arena_release(tape->activations);
     fc_arena_release(tape->gradients);
     fc_arena_release(tape->scratch);

@@ -14,18 +14,21 @@
 
 typedef struct fc_tape fc_tape;
 
-/* Bytes of step memory: the backend's for results of ops, their gradients, and what is needed inside
- * an op alone; the process's for headers and lists. */
+/* Bytes of step memory: the backend's for results of ops, their gradients, and what is needed
+ * inside an op alone; the process's for headers and lists. */
 typedef struct fc_tape_memory {
     size_t activations, gradients, scratch, host;
 } fc_tape_memory;
 typedef struct fc_relevance fc_relevance;
 
-/** On the CPU. */
-fc_tape *fc_tape_create(fc_dtype dtype);
 /** Tensors are of `dtype` in the backend's memory; their headers, the record and notes are the
  * process's. */
 fc_tape *fc_tape_create_on(const fc_backend *backend, fc_dtype dtype);
+/** On the CPU. */
+static inline fc_tape *fc_tape_create(fc_dtype dtype)
+{
+    return fc_tape_create_on(fc_backend_cpu(), dtype);
+}
 const fc_backend *fc_tape_backend(const fc_tape *tape);
 void fc_tape_destroy(fc_tape **tape);
 fc_dtype fc_tape_dtype(const fc_tape *tape);

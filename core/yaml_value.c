@@ -205,8 +205,9 @@ fc_status fc_yaml_bytes(const fc_yaml *node, int64_t *out)
     double bytes = 0;
     if (node->kind != FC_YAML_SCALAR || !parse_bytes(node->text, &bytes) ||
         !(bytes >= 1 && bytes <= 0x1p60)) {
-        return fc_yaml_error(node, "want a size with its unit (KiB, MiB, GiB, TiB), e.g. 20GiB, "
-                                   "found %s",
+        return fc_yaml_error(node,
+                             "want a size with its unit (KiB, MiB, GiB, TiB), e.g. 20GiB, "
+                             "found %s",
                              found(node, buffer));
     }
     *out = (int64_t)bytes;

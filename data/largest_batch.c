@@ -119,7 +119,7 @@ void fc_largest_batch(fc_batch *out, const fc_store *store, const fc_loader_opti
     }
     longest_texts(store->caption_offsets, o->need_captions ? store->captions : 0, out->images, o,
                   &out->caption_tokens, &out->caption_offsets);
-    longest_texts(store->region_offsets, o->need_region_captions ? store->regions : 0,
-                  out->regions, o, &out->region_tokens, &out->region_offsets);
+    longest_texts(store->region_offsets, o->need_region_captions ? store->regions : 0, out->regions,
+                  o, &out->region_tokens, &out->region_offsets);
     fc_free(&of_image);
 }

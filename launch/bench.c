@@ -171,7 +171,7 @@ static void report(const fc_config *config, fc_step *step, const fc_clip *model,
     const bool on_host = model->params->backend->on_host;
     const fc_tape_memory memory = fc_step_memory(step);
     char again[96];
-    fc_memory_plan_say(plan, &model->config, again, sizeof again);
+    fc_memory_plan_say(plan, again, sizeof again);
     double mib = 1 << 20;
     printf("model: %s, %d pixels, %d pictures x %d boxes a rank, %d ranks, %d threads a rank, %s\n",
            model->config.name, model->image_size, config->train.batch_size, config->data.max_boxes,

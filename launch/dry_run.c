@@ -91,7 +91,7 @@ fc_status fc_dry_run(fc_experiment *x)
     fc_clip_work work = work_of(x);
     fc_clip_estimate(&cost, &x->config->model.config, x->config->model.image_size, &work);
     char again[96];
-    fc_memory_plan_say(&plan, &x->config->model.config, again, sizeof again);
+    fc_memory_plan_say(&plan, again, sizeof again);
     fputs("\n", stdout);
     fc_table *t = fc_table_create(2, NULL);
     fc_table_cell(t, "parameters");

@@ -7,7 +7,7 @@
 
 typedef struct fc_fake_sizes {
     int64_t images, boxes; /* boxes a picture */
-    bool crops; /* of the boxes, too */
+    bool crops;            /* of the boxes, too */
     int image_size;
     int caption_tokens; /* ids a row, start and end included */
     int region_tokens;

@@ -21,20 +21,15 @@ static fc_recompute all_blocks(const fc_clip *m)
 
 /* One block more; false: there is none. A block's values grow with its width, the FLOPs of its
  * products with the square. */
-static bool add_block(fc_recompute *r, const fc_clip *m)
+static bool add_block(fc_memory_plan *p, const fc_clip *m)
 {
-    const fc_recompute all = all_blocks(m);
+    const bool text_left = p->recompute.text < p->all.text;
+    const bool vision_left = p->recompute.vision < p->all.vision;
     const bool text_first = m->config.text.width <= m->config.vision.width;
-    int *first = text_first ? &r->text : &r->vision, *second = text_first ? &r->vision : &r->text;
-    if (*first < (text_first ? all.text : all.vision)) {
-        (*first)++;
-        return true;
-    }
-    if (*second < (text_first ? all.vision : all.text)) {
-        (*second)++;
-        return true;
-    }
-    return false;
+    const bool text = text_left && (text_first || !vision_left);
+    p->recompute.text += text ? 1 : 0;
+    p->recompute.vision += !text && vision_left ? 1 : 0;
+    return text || vision_left;
 }
 
 /* Bytes that a step's arenas take. Kernels' scratch, which a rehearsal does not see, is less than
@@ -46,8 +41,8 @@ static int64_t room_of(const fc_tape_memory *step, const fc_backend *backend)
                      (backend->on_host ? fc_arena_room(step->host) : 0));
 }
 
-static fc_status rehearse(fc_memory_plan *plan, fc_step *step, const fc_clip *model,
-                          fc_comm *comm, const fc_batch *largest)
+static fc_status rehearse(fc_memory_plan *plan, fc_step *step, const fc_clip *model, fc_comm *comm,
+                          const fc_batch *largest)
 {
     FC_TRY(fc_step_rehearse(step, largest, plan->recompute, &plan->step));
     plan->total = plan->held + room_of(&plan->step, model->params->backend);
@@ -65,22 +60,23 @@ fc_status fc_memory_plan_make(fc_memory_plan *out, const fc_config *config, fc_s
 {
     const int64_t budget = config->train.memory_budget;
     *out = (fc_memory_plan){.held = model->params->backend->held() + later,
+                            .all = all_blocks(model),
                             .images = largest->images,
                             .regions = largest->regions};
     if (config->train.recompute == FC_RECOMPUTE_BLOCKS) {
-        out->recompute = all_blocks(model);
+        out->recompute = out->all;
     }
     FC_TRY(rehearse(out, step, model, comm, largest));
     int64_t least = out->total;
     while (budget > 0 && out->total > budget) {
-        if (!add_block(&out->recompute, model)) {
+        if (!add_block(out, model)) {
             return fc_config_error(
                 config, FC_USAGE, "train.memory_budget",
-                "%.0f MiB are too few: with all blocks run again the largest batch, %lld pictures "
+                "%.0f MiB is too little: with all blocks run again the largest batch, %lld "
+                "pictures "
                 "with %lld regions on a rank, takes %.0f MiB; set at least that, or a smaller "
                 "train.batch_size, a smaller data.max_boxes or more train.accumulate",
-                mib(budget), (long long)largest->images, (long long)largest->regions,
-                mib(least));
+                mib(budget), (long long)largest->images, (long long)largest->regions, mib(least));
         }
         FC_TRY(rehearse(out, step, model, comm, largest));
         least = out->total < least ? out->total : least;
@@ -126,21 +122,25 @@ fc_status fc_memory_plan_ahead(fc_memory_plan *out, fc_experiment *x)
 {
     const fc_loader_options options = fc_experiment_loader(x, 0, 0);
     fc_step *step = fc_step_create(x->model, x->comm, &x->step);
-    fc_status status =
-        fc_memory_plan_of(out, x, step, fc_input_bytes(x->device.backend, &options));
+    fc_status status = fc_memory_plan_of(out, x, step, fc_input_bytes(x->device.backend, &options));
     fc_step_destroy(&step);
     return status;
 }
 
-void fc_memory_plan_say(const fc_memory_plan *plan, const fc_model_config *model, char *text,
-                        size_t bytes)
+void fc_memory_plan_say(const fc_memory_plan *plan, char *text, size_t bytes)
 {
-    const int vision = model->vision.layers - 1, words = model->text.layers - 1;
-    const fc_recompute *r = &plan->recompute;
-    if (r->vision == 0 && r->text == 0) {
-        snprintf(text, bytes, "none");
-    } else {
-        snprintf(text, bytes, "%d of %d of the picture tower, %d of %d of the text tower",
-                 r->vision, vision, r->text, words);
+    const struct {
+        int again, all;
+        const char *tower;
+    } parts[] = {{plan->recompute.vision, plan->all.vision, "picture"},
+                 {plan->recompute.text, plan->all.text, "text"}};
+    size_t used = 0;
+    snprintf(text, bytes, "none");
+    for (int i = 0; i < 2 && used < bytes; i++) {
+        if (parts[i].again > 0) {
+            used += (size_t)snprintf(text + used, bytes - used, "%s%d of %d of the %s tower",
+                                     used > 0 ? ", " : "", parts[i].again, parts[i].all,
+                                     parts[i].tower);
+        }
     }
 }

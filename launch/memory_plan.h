@@ -6,10 +6,10 @@
 #include "launch/experiment.h"
 
 typedef struct fc_memory_plan {
-    fc_recompute recompute;
-    fc_tape_memory step;   /* peaks */
-    int64_t held;          /* bytes of weights, gradients, optimizer and pictures on their way */
-    int64_t total;         /* with the step's: most bytes of the backend's memory at once */
+    fc_recompute recompute, all; /* blocks that run again; that could */
+    fc_tape_memory step;         /* peaks */
+    int64_t held;            /* bytes of weights, gradients, optimizer and pictures on their way */
+    int64_t total;           /* with the step's: most bytes of the backend's memory at once */
     int64_t images, regions; /* of the batch it was made for */
 } fc_memory_plan;
 
@@ -31,7 +31,6 @@ FC_NODISCARD fc_status fc_memory_plan_of(fc_memory_plan *out, fc_experiment *x, 
 /** The same before a run: with a step of its own, and what the pictures on their way will take. */
 FC_NODISCARD fc_status fc_memory_plan_ahead(fc_memory_plan *out, fc_experiment *x);
 /** "none" or "2 of 11 of the picture tower, 8 of 11 of the text tower". */
-void fc_memory_plan_say(const fc_memory_plan *plan, const fc_model_config *model, char *text,
-                        size_t bytes);
+void fc_memory_plan_say(const fc_memory_plan *plan, char *text, size_t bytes);
 
 #endif

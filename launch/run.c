@@ -437,10 +437,10 @@ static fc_status keep_to_budget(run *r)
     fc_memory_plan plan;
     char again[96];
     FC_TRY(fc_memory_plan_of(&plan, r->x, r->step, 0));
-    fc_memory_plan_say(&plan, &r->config->model.config, again, sizeof again);
+    fc_memory_plan_say(&plan, again, sizeof again);
     fc_log_info("at most %.0f MiB a rank of train.memory_budget's %.0f; blocks run again: %s",
-                (double)plan.total / (1 << 20),
-                (double)r->config->train.memory_budget / (1 << 20), again);
+                (double)plan.total / (1 << 20), (double)r->config->train.memory_budget / (1 << 20),
+                again);
     fc_step_settle(r->step, plan.recompute, &plan.step);
     return FC_OK;
 }

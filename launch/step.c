@@ -228,8 +228,8 @@ static fc_status text_features(fc_step *s, const part *p, features *f)
     offsets[rows] = tokens;
     fc_tensor *out = NULL;
     if (rows > 0) {
-        out = fc_l2norm(s->tape,
-                        fc_clip_text(s->model, s->tape, rows, ids, offsets, s->options.recompute.text));
+        out = fc_l2norm(s->tape, fc_clip_text(s->model, s->tape, rows, ids, offsets,
+                                              s->options.recompute.text));
     }
     if (text) {
         f->of[TEXT] = rows_of(s, out, 0, captions);

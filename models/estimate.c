@@ -5,19 +5,12 @@
 
 #include "models/clip_parts.h"
 
-#include <math.h>
-
-/* Of one tower. Values: results of ops. */
+/* Of one tower. */
 typedef struct tally {
     double linear;    /* FLOPs forward; twice that backward */
     double input;     /* of which the input needs no gradient: once that backward */
     double attention; /* FLOPs forward; 2.5 times that backward */
     double locked;    /* backward FLOPs of these that locked parts save */
-    double passing;   /* most values alive while a locked block runs */
-    double kept;      /* values outside blocks that run again */
-    double block;     /* values of one whole block */
-    double blocks;    /* values of all blocks but the last */
-    double between;   /* values of a block's input, all blocks */
 } tally;
 
 static void linear(tally *t, double rows, double in, double out)
@@ -25,14 +18,12 @@ static void linear(tally *t, double rows, double in, double out)
     t->linear += 2 * rows * in * out;
 }
 
-/* MLP and output projection of a block for some rows: FLOPs, and values (returned) from the heads
- * joined to the block's result. */
-static double finish(tally *t, double rows, double width, double hidden, bool eva)
+/* MLP and output projection of a block for some rows. */
+static void finish(tally *t, double rows, double width, double hidden, bool eva)
 {
     linear(t, rows, width, width);
     linear(t, rows, width, eva ? 2 * hidden : hidden);
     linear(t, rows, hidden, width);
-    return eva ? rows * (4 * width + 4 * hidden) : rows * (3 * width + 2 * hidden);
 }
 
 /* All blocks but the last, of which the first `locked` do not train. pairs: queries times keys of
@@ -44,16 +35,10 @@ static void whole_blocks(tally *t, double rows, double pairs, double width, doub
         double before = t->linear, attention = t->attention;
         linear(t, rows, width, 3 * width);
         t->attention += 4 * pairs * width;
-        double values = rows * 5 * width + finish(t, rows, width, hidden, eva);
+        finish(t, rows, width, hidden, eva);
         if (l < locked) {
             t->locked += 2 * (t->linear - before) + 2.5 * (t->attention - attention);
-            t->passing = fmax(t->passing, t->kept + values);
-            t->kept += rows * width; /* its result, and nothing of how it came about */
-            continue;
         }
-        t->block = values;
-        t->blocks += values;
-        t->between += rows * width;
     }
 }
 
@@ -67,10 +52,7 @@ static void last_block(tally *t, double whole, double queries, double values, do
     linear(t, whole, width, 2 * width);
     linear(t, alone, width, width);
     t->attention += 4 * pairs * width;
-    t->kept += width * (3 * whole + 3 * queries + 3 * alone);
-    t->kept += width * (queries + 2 * values - alone);                     /* rows gathered */
-    t->kept += queries > 0 && values > 0 ? width * (queries + values) : 0; /* put together */
-    t->kept += finish(t, queries + values, width, hidden, eva);
+    finish(t, queries + values, width, hidden, eva);
 }
 
 static void vision_cost(tally *t, const fc_model_config *c, int image_size, const fc_clip_work *w)
@@ -90,39 +72,28 @@ static void vision_cost(tally *t, const fc_model_config *c, int image_size, cons
     linear(t, n * patches, pixels, width);
     t->input = t->linear;
     t->locked = train > 0 ? t->linear : 0;
-    t->kept = n * (patches * (pixels + width) + length * width * (eva ? 1 : 2));
     whole_blocks(t, n * length, n * length * length, width, hidden, layers - 1, locked, eva);
     last_block(t, classes * length, classes, dense, alone * patches, classes * length, width,
                hidden, eva);
-    t->kept += first > 0 ? classes * length * width : 0; /* rows gathered before the norm */
     linear(t, classes + dense, width, dim);
     t->locked += train > 0 ? 2 * (classes + dense) * width * dim : 0;
-    t->kept += (classes + dense) * (width + dim) + dense * dim;
-    t->kept += classes > 0 && dense > 0 ? (classes + dense) * dim : 0;
 }
 
 static void text_cost(tally *t, const fc_model_config *c, const fc_clip_work *w)
 {
     double width = c->text.width, rows = (double)w->text_rows, tokens = (double)w->text_tokens;
     double length = rows > 0 ? tokens / rows : 0; /* as if all rows were equally long */
-    t->kept = tokens * width;
     whole_blocks(t, tokens, tokens * length / 2, width, 4 * width, c->text.layers - 1, 0, false);
     last_block(t, tokens, rows, 0, 0, tokens, width, 4 * width, false);
-    t->kept += rows * width; /* residual rows */
     linear(t, rows, width, c->embed_dim);
-    t->kept += rows * (width + c->embed_dim);
 }
 
-static void add_tower(fc_clip_cost *out, const tally *t, bool frozen, bool recompute)
+static void add_tower(fc_clip_cost *out, const tally *t, bool frozen)
 {
     double forward = t->linear + t->attention;
     double backward = 2 * t->linear - t->input + 2.5 * t->attention - t->locked;
     out->forward_flops += forward;
     out->step_flops += frozen ? forward : forward + backward;
-    if (frozen) {
-        return; /* its temporaries are dropped, and less than what the other tower keeps */
-    }
-    out->activations += t->kept + (recompute ? t->between + t->block : t->blocks);
 }
 
 /* ---- Parameters ---- */
@@ -176,7 +147,6 @@ void fc_clip_estimate(fc_clip_cost *out, const fc_model_config *config, int imag
                    (text_frozen ? 0 : text);
     vision_cost(&vision, config, image_size, work);
     text_cost(&words, config, work);
-    add_tower(out, &vision, image_frozen, work->recompute);
-    add_tower(out, &words, text_frozen, work->recompute);
-    out->activations = fmax(out->activations, vision.passing);
+    add_tower(out, &vision, image_frozen);
+    add_tower(out, &words, text_frozen);
 }

@@ -12,18 +12,16 @@ typedef struct fc_clip_work {
     int64_t dense_count, class_first; /* as fc_clip_vision takes them */
     int64_t text_rows, text_tokens;   /* different rows; their tokens up to the end token */
     unsigned freeze;                  /* FC_FREEZE_..., FC_TRAIN_LAST_BLOCKS */
-    bool recompute;
 } fc_clip_work;
 
 typedef struct fc_clip_cost {
     int64_t parameters, trained;
     double forward_flops, step_flops; /* multiply-add = 2; step: forward and backward */
-    double activations;               /* values kept for the way back, at their peak */
 } fc_clip_cost;
 
 /** Cost of the towers: exact for parameters; FLOPs of matrix products and attention alone, as
- * published model sizes count them; activations are the ops' results, within 10% of what the tape
- * keeps. Losses and box features are left out. */
+ * published model sizes count them. Losses and box features are left out. What a step takes of
+ * memory is no formula's business: launch/memory_plan.h. */
 void fc_clip_estimate(fc_clip_cost *out, const fc_model_config *config, int image_size,
                       const fc_clip_work *work);
 

@@ -171,8 +171,7 @@ static fc_tensor *last_block(const fc_clip *m, fc_tape *tape, const packed *p, f
 }
 
 /* Through the first `blocks` blocks: (T,W). */
-static fc_tensor *trunk(const fc_clip *m, fc_tape *tape, const packed *p, int blocks,
-                        int recompute)
+static fc_tensor *trunk(const fc_clip *m, fc_tape *tape, const packed *p, int blocks, int recompute)
 {
     const fci_text *t = m->text;
     fc_attention_spec spec = {.heads = m->config.text.heads,
@@ -184,8 +183,7 @@ static fc_tensor *trunk(const fc_clip *m, fc_tape *tape, const packed *p, int bl
     return fci_run_blocks(m, tape, block, blocks, &spec, x, recompute);
 }
 
-static fc_tensor *run(const fc_clip *m, fc_tape *tape, int64_t rows, const packed *p,
-                      int recompute)
+static fc_tensor *run(const fc_clip *m, fc_tape *tape, int64_t rows, const packed *p, int recompute)
 {
     fc_tensor *x = trunk(m, tape, p, m->config.text.layers - 1, recompute);
     fc_tensor *y = last_block(m, tape, p, x);

@@ -178,13 +178,16 @@ fi
 # ---- The benchmark: EVA-02 ViT-B/16 at 224, 32 pictures x 20 boxes ----
 printf '\n'
 bench=$here/$([[ -n ${FINECLIP_BUILD:-} ]] || echo share/fineclip/)experiments/bench_b16.yaml
-for words in 'precision=bf16' 'precision=bf16 train.recompute=blocks' 'precision=fp32 train.batch_size=8'; do
+for words in 'precision=bf16' 'precision=bf16 train.recompute=blocks' 'precision=bf16 train.memory_budget=20GiB' \
+    'precision=fp32 train.batch_size=8'; do
     # shellcheck disable=SC2086
     within 90 "$fineclip" bench "$bench" device=cuda data.max_boxes=20 train.batch_size=32 $words > "$out/bench.out" 2> "$out/bench.log"
     status=$?
     cat "$out/bench.out"
     figures=$(awk -F': ' '/^step_seconds/ { s = $2 } /^images_per_second/ { i = $2 } /^model_gflops/ { split($2, g, " ") } /^share_of_gemm/ { p = $2 }
-        /^peak_device_mib/ { m = $2 } END { printf "%s s, %s img/s, %.1f TFLOP/s, %.0f %% of a product, %s MiB", s, i, g[1] / 1000, 100 * p, m }' "$out/bench.out")
+        /^peak_device_mib/ { m = $2 } /^peak_over_predicted/ { o = $2 } /^blocks_run_again/ { b = $2 }
+        END { printf "%s s, %s img/s, %.1f TFLOP/s, %.0f %% of a product, %s MiB (%s of predicted), again: %s", s, i, g[1] / 1000, 100 * p, m, o, b }' \
+        "$out/bench.out")
     [[ $status -eq 0 ]] || figures=$(tail -1 "$out/bench.log" | cut -c1-150)
     note "bench 32x20 $words" "$(outcome $status)" "$figures" "$out/bench.log"
 done

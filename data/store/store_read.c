@@ -120,8 +120,8 @@ static fc_status read_new(const album *a, int64_t i, fc_picture *out)
     return status;
 }
 
-/* Decode item i into the scratch memory. Where that is too small, the codec makes the room, which it
- * does once it has seen that so many pixels can be in the bytes, and the scratch keeps it. */
+/* Decode item i into the scratch memory. Where that is too small, the codec makes the room, which
+ * it does once it has seen that so many pixels can be in the bytes, and the scratch keeps it. */
 static fc_status borrow(const album *a, int64_t i, fc_store_scratch *scratch, fc_picture *out)
 {
     int width = a->width[i], height = a->height[i];

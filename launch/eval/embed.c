@@ -199,8 +199,8 @@ static fc_status box_chunk(const fc_embedder *e, fc_box_chunk *chunk, int64_t *r
     }
     fc_pixels pixels = {.size = e->model->image_size, .count = {chunk->images}, .rgb = {rgb}};
     fc_tensor *cls, *dense;
-    FC_TRY(fc_clip_vision(e->model, e->tape, &pixels, chunk->images, chunk->images, 0, &cls,
-                          &dense));
+    FC_TRY(
+        fc_clip_vision(e->model, e->tape, &pixels, chunk->images, chunk->images, 0, &cls, &dense));
     chunk->features = fc_clip_box_features(e->tape, dense, e->model->grid, boxes, image, count);
     chunk->region = region;
     chunk->count = count;

@@ -107,8 +107,7 @@ static fc_status picture_chunk(work *w, const pass *p, int64_t first, int64_t co
     FC_TRY(fc_embed_load(&w->embedder, first, count, &rgb, scale));
     fc_pixels pixels = {.size = m->image_size, .count = {count}, .rgb = {rgb}};
     fc_tensor *cls, *maps;
-    FC_TRY(fc_clip_vision(m, tape, &pixels, dense ? count : 0, global ? 0 : count, 0, &cls,
-                          &maps));
+    FC_TRY(fc_clip_vision(m, tape, &pixels, dense ? count : 0, global ? 0 : count, 0, &cls, &maps));
     if (global) {
         cls = w->options->normalize ? fc_l2norm(tape, cls) : cls;
         FC_TRY(fc_tape_status(tape));

@@ -4,6 +4,7 @@ The whole program on an emulated device: device memory that the host may not tou
 NCCL over MPI. What runs here ran on no GPU; tests/gpu does the same on one.
 """
 import os
+import re
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -25,7 +26,7 @@ def golden(checks):
 
 
 def ways(checks):
-    runs.ways(checks, CUDA, ["train.recompute=blocks", "train.accumulate=2"])
+    runs.ways(checks, CUDA, ["train.recompute=blocks", "train.accumulate=2", "train.memory_budget=1GiB"])
     same = [runs.run(checks, CUDA, "clip_tiny", "precision=fp32 device=" + device) for device in ("cuda", "cpu")]
     runs.same_runs(checks, "clip_tiny", "clip_tiny", same[0], same[1], 2e-4)
 
@@ -54,6 +55,8 @@ def choice(checks):
     """auto takes the device; what cannot be had is said, and never replaced."""
     out = runs.bench(checks, CUDA, os.path.join(HERE, "bench_tiny.yaml"), [", bf16", "device: emulated device 0", "linear_fwd", "attention_bwd"])
     checks.that("share_of_gemm" in out, out)
+    ratio = re.search(r"^peak_over_predicted: (\S+)", out, re.M)
+    checks.near("peak of device memory over what was predicted", float(ratio.group(1)) if ratio else float("nan"), 1, 0.1)
     fails(checks, "device=cuda", 64, "would share a CUDA device", 2)
     fails(checks, "device=cuda", 71, "libnccl.so.2", 2, FINECLIP_EMULATED_DEVICES="2", FINECLIP_EMULATED_NO_NCCL="1")
     fails(checks, "device=cuda", 64, "no CUDA device here", FINECLIP_EMULATED_DEVICES="0")

@@ -158,8 +158,7 @@ static void check_other_grid(const golden *g, const char *folder, bool by_file)
                                : fc_safetensors_read_f32(input, planes));
     fc_pixels pixels = {.size = 96, .count = {input->shape[0], 0}, .planes = planes};
     fc_tensor *cls, *dense;
-    FX_NEED(
-        fc_clip_vision(m, g->tape, &pixels, input->shape[0], input->shape[0], 0, &cls, &dense));
+    FX_NEED(fc_clip_vision(m, g->tape, &pixels, input->shape[0], input->shape[0], 0, &cls, &dense));
     FC_CHECK(cls == NULL);
     compare(g, "dense_features_96", dense);
     fc_free(&planes);

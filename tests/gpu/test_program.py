@@ -30,7 +30,7 @@ def main():
     checks = program.Checks()
     runs.golden_fp32(checks, BIN, [(name, terms) for name in ("eva_tiny", "clip_tiny", "eva_tiny_text")
                                    for terms in runs.expected_of(name)["runs"]])
-    runs.golden_extras(checks, BIN, ["train.recompute=blocks", "train.accumulate=2"])
+    runs.golden_extras(checks, BIN, ["train.recompute=blocks", "train.accumulate=2", "train.memory_budget=1GiB"])
     for name in ("eva_tiny_text", "clip_tiny"):
         runs.bf16(checks, BIN, name)
     runs.terms(checks, BIN)

@@ -30,8 +30,8 @@ static double run(const fc_clip *m, fc_tape *tape, const double *planes, const c
     int64_t class_first = c->class_first < ALL ? c->class_first : pixels.count[0];
     fc_tape_reset(tape);
     (void)fc_tape_record(tape, back);
-    FX_NEED(fc_clip_vision(m, tape, &pixels, c->dense_count, class_first, c->recompute ? FC_ALL_BLOCKS : 0, &out[0],
-                           &out[1]));
+    FX_NEED(fc_clip_vision(m, tape, &pixels, c->dense_count, class_first,
+                           c->recompute ? FC_ALL_BLOCKS : 0, &out[0], &out[1]));
     if (c->dense_count >= PICTURES) {
         out[2] = fc_clip_box_features(tape, out[1], m->grid, boxes[0], box_image, BOXES);
     }

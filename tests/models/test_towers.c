@@ -22,7 +22,8 @@ static outputs run(const fc_clip *m, fc_tape *tape, const double *planes, int64_
     outputs out = {0};
     fc_tape_reset(tape);
     (void)fc_tape_record(tape, record);
-    FX_NEED(fc_clip_vision(m, tape, &pixels, dense_count, class_first, recompute ? FC_ALL_BLOCKS : 0, &cls, &dense));
+    FX_NEED(fc_clip_vision(m, tape, &pixels, dense_count, class_first,
+                           recompute ? FC_ALL_BLOCKS : 0, &cls, &dense));
     FC_CHECK_INT(cls != NULL, class_first < count);
     FC_CHECK_INT(dense != NULL, dense_count > 0);
     if (cls != NULL && FC_CHECK_INT(cls->rows, count - class_first)) {
