@@ -240,6 +240,23 @@ bool fci_h5_too_large(double bytes, int64_t file_bytes)
 }
 
 /* Open, and check rank and declared size. rank_2: the dataset has two axes. */
+/* HDF5 takes most of a kilobyte for each chunk that a read touches; a chunk may be one value. */
+static int64_t rows_a_read(hid_t dataset, int rank, int64_t cols)
+{
+    const int64_t most_chunks = 1 << 14;
+    hid_t create = H5Dget_create_plist(dataset);
+    hsize_t chunk[2] = {1, 1};
+    const bool chunked = H5Pget_layout(create) == H5D_CHUNKED &&
+                         H5Pget_chunk(create, rank, chunk) == rank && chunk[0] > 0 && chunk[1] > 0;
+    H5Pclose(create);
+    if (!chunked) {
+        return INT64_MAX;
+    }
+    const int64_t beside = (cols + (int64_t)chunk[1] - 1) / (int64_t)chunk[1];
+    const int64_t below = beside < most_chunks ? most_chunks / beside : 1;
+    return chunk[0] < (hsize_t)(INT64_MAX / below) ? below * (int64_t)chunk[0] : INT64_MAX;
+}
+
 static fc_status open_any(fci_h5_dataset *out, hid_t file, const char *file_name,
                           int64_t file_bytes, const char *path, int64_t cols, hid_t access)
 {
@@ -272,6 +289,7 @@ static fc_status open_any(fci_h5_dataset *out, hid_t file, const char *file_name
                        (unsigned long long)dims[0]);
     }
     out->rows = (int64_t)dims[0];
+    out->piece = rows_a_read(out->id, rank, cols);
     return FC_OK;
 }
 
@@ -338,17 +356,9 @@ void fci_h5_close(fci_h5_dataset *d)
     d->id = -1;
 }
 
-/* Read rows into memory of type `type`. */
-static fc_status read_rows(const fci_h5_dataset *d, int64_t first, int64_t count, hid_t type,
-                           void *out)
+static fc_status read_piece(const fci_h5_dataset *d, int64_t first, int64_t count, hid_t type,
+                            void *out)
 {
-    if (first < 0 || count < 0 || count > d->rows || first > d->rows - count) {
-        return FC_FAIL(FC_DATA, "rows %lld to %lld of %s do not exist (it has %lld)",
-                       (long long)first, (long long)(first + count), d->where, (long long)d->rows);
-    }
-    if (count == 0) {
-        return FC_OK;
-    }
     hsize_t start[2] = {(hsize_t)first, 0}, extent[2] = {(hsize_t)count, (hsize_t)d->cols};
     int rank = d->cols > 1 ? 2 : 1;
     hid_t memory = H5Screate_simple(rank, extent, NULL);
@@ -362,6 +372,23 @@ static fc_status read_rows(const fci_h5_dataset *d, int64_t first, int64_t count
     H5Sclose(space);
     H5Sclose(memory);
     return status;
+}
+
+/* Read rows into memory of type `type`. */
+static fc_status read_rows(const fci_h5_dataset *d, int64_t first, int64_t count, hid_t type,
+                           void *out)
+{
+    if (first < 0 || count < 0 || count > d->rows || first > d->rows - count) {
+        return FC_FAIL(FC_DATA, "rows %lld to %lld of %s do not exist (it has %lld)",
+                       (long long)first, (long long)(first + count), d->where, (long long)d->rows);
+    }
+    const size_t row = H5Tget_size(type) * (size_t)d->cols;
+    for (int64_t done = 0; done < count;) {
+        const int64_t piece = count - done < d->piece ? count - done : d->piece;
+        FC_TRY(read_piece(d, first + done, piece, type, (char *)out + (size_t)done * row));
+        done += piece;
+    }
+    return FC_OK;
 }
 
 fc_status fci_h5_read(const fci_h5_dataset *d, int64_t first, int64_t count, void *out)

@@ -78,6 +78,7 @@ typedef struct fci_h5_dataset {
     hid_t id;              /* negative: not open */
     hid_t type;            /* in memory (a native type); not owned */
     int64_t rows, cols;    /* cols 1 where the dataset has one axis */
+    int64_t piece;         /* rows that HDF5 is asked for at a time */
     char *where;           /* "file:/path"; heap */
     fci_h5_direct *direct; /* of data/store/hdf5_direct.h; NULL: rows are read through HDF5 */
 } fci_h5_dataset;
