@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <stdatomic.h>
+
 #define FC_OP_FORWARD(name)                                                                        \
     static void name##_nothing(const fci_##name##_args *args, fc_arena *scratch)                   \
     {                                                                                              \
@@ -34,6 +36,8 @@ static const fci_kernels *kernels(fc_dtype dtype)
 /* In front of what alloc returns. */
 enum { HEAD = 4096 };
 
+static _Atomic int64_t held, peak;
+
 /* Pages nobody writes cost nothing, and those that are read are all the same one of zeros. */
 static void *reserve(size_t bytes)
 {
@@ -46,6 +50,8 @@ static void *reserve(size_t bytes)
                          bytes >> 20));
     }
     *head = bytes;
+    held += (int64_t)bytes;
+    peak = held > peak ? held : peak;
     return (char *)head + HEAD;
 }
 
@@ -53,6 +59,7 @@ static void release(void *at)
 {
     if (at != NULL) {
         size_t *head = (void *)((char *)at - HEAD);
+        held -= (int64_t)*head;
         munmap(head, HEAD + *head);
     }
 }
@@ -90,10 +97,29 @@ static void wait_for_nothing(void)
 {
 }
 
-static int64_t hold_nothing(void)
+static int64_t held_now(void)
 {
-    return 0;
+    return held;
 }
+
+static int64_t held_at_most(void)
+{
+    return peak;
+}
+
+static void copy_nothing(int lane, void *to, const void *from, size_t bytes)
+{
+    (void)lane;
+    write_nothing(to, from, bytes);
+}
+
+static void follow_nothing(int lane)
+{
+    (void)lane;
+}
+
+static const fc_device_lanes lanes = {
+    .alloc = reserve, .free = release, .start = copy_nothing, .follow = follow_nothing};
 
 static const fc_backend rehearsals[] = {
     [false] = {.name = "rehearsal",
@@ -105,8 +131,9 @@ static const fc_backend rehearsals[] = {
                .copy = write_nothing,
                .fill = fill_nothing,
                .synchronize = wait_for_nothing,
-               .held = hold_nothing,
-               .peak = hold_nothing},
+               .held = held_now,
+               .peak = held_at_most,
+               .lanes = &lanes},
     [true] = {.name = "rehearsal",
               .on_host = true, /* uploads are lists that ops read */
               .kernels = kernels,
@@ -117,8 +144,8 @@ static const fc_backend rehearsals[] = {
               .copy = write_nothing,
               .fill = fill_nothing,
               .synchronize = wait_for_nothing,
-              .held = hold_nothing,
-              .peak = hold_nothing},
+              .held = held_now,
+              .peak = held_at_most},
 };
 
 const fc_backend *fc_rehearsal(bool on_host)

@@ -6,9 +6,10 @@
 
 #include "core/backend.h"
 
-/** As a backend that is on the host, or is not: code goes the same ways. Addresses are good, their
- * values zeros where nobody writes; kernels, fills and copies within its memory do nothing;
- * downloads are zeros. What kernels take of scratch memory is not seen. */
+/** As a backend that is on the host, or is not, which then has lanes: code goes the same ways.
+ * Addresses are good, their values zeros where nobody writes; kernels, fills and copies within its
+ * memory do nothing; downloads are zeros; what is held is counted. What kernels take of scratch
+ * memory is not seen. */
 const fc_backend *fc_rehearsal(bool on_host);
 
 #endif

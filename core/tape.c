@@ -491,6 +491,7 @@ typedef struct segment_ctx {
     fc_segment_fn fn;
     void *ctx;
     fc_tensor *x, *y;
+    fc_arena_mark end; /* of what it keeps: later results are done with when it runs again */
 } segment_ctx;
 
 typedef struct step_mark {
@@ -542,6 +543,7 @@ static fc_tensor *keep_result(fc_tape *tape, step_mark mark, const fc_tensor *y)
 static void segment_backward(fc_tape *tape, void *ctx)
 {
     segment_ctx *c = ctx;
+    fc_arena_rewind(tape->activations, c->end);
     step_mark mark = save_step(tape);
     node *outer = tape->last;
     bool recording = fc_tape_record(tape, true);
@@ -559,9 +561,7 @@ static void segment_backward(fc_tape *tape, void *ctx)
         c->y->grad = NULL;
         run_back(tape);
         pass_gradient(tape, c->x, &x);
-        if (x.grad != NULL) {
-            release_buffer(tape, x.grad);
-        }
+        release_buffer(tape, x.grad); /* NULL is no buffer's */
     }
     tape->replaying--;
     tape->last = outer;
@@ -594,7 +594,7 @@ fc_tensor *fc_segment(fc_tape *tape, fc_segment_fn fn, void *ctx, fc_tensor *x, 
     y->needs_grad = x->needs_grad || tape->counted;
     segment_ctx *c = fci_tape_node(tape, segment_backward, sizeof *c, y, 1, &x);
     if (c != NULL) {
-        *c = (segment_ctx){fn, ctx, x, y};
+        *c = (segment_ctx){fn, ctx, x, y, fc_arena_save(tape->activations)};
     }
     return y;
 }

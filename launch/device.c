@@ -4,6 +4,7 @@
 #include "core/fatal.h"
 #include "core/log.h"
 #include "core/memory.h"
+#include "core/rehearsal.h"
 #include "launch/dist.h"
 
 #include <stdio.h>
@@ -21,6 +22,16 @@ const char *fc_precision_name(fc_dtype compute)
 fc_device fc_device_cpu(const fc_config *config)
 {
     return (fc_device){fc_backend_cpu(), config->precision == FC_PRECISION_FP64 ? FC_F64 : FC_F32};
+}
+
+static fc_dtype cuda_type(const fc_config *config)
+{
+    return config->precision == FC_PRECISION_FP32 ? FC_F32 : FC_BF16;
+}
+
+fc_device fc_device_imagined(const fc_config *config)
+{
+    return (fc_device){fc_rehearsal(false), cuda_type(config)};
 }
 
 int64_t fc_device_peak_bytes(void)
@@ -131,6 +142,6 @@ fc_status fc_device_open(fc_device *out, const fc_config *config, fc_comm *comm)
         connected = true;
     }
     out->backend = cuda;
-    out->compute = config->precision == FC_PRECISION_FP32 ? FC_F32 : FC_BF16;
+    out->compute = cuda_type(config);
     return FC_OK;
 }

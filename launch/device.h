@@ -13,6 +13,9 @@ typedef struct fc_device {
 
 /** The CPU, in the precision the configuration asks for there (bf16 becomes fp32). */
 fc_device fc_device_cpu(const fc_config *config);
+/** A CUDA device that is not here, for plans: memory and kernels of a rehearsal (core/rehearsal.h).
+ */
+fc_device fc_device_imagined(const fc_config *config);
 /** What device and precision say; opens this rank's CUDA device the first time, which stays open
  * until fc_device_close. Collective; every rank gets the same outcome.
  *  Errors FC_USAGE no CUDA in this build or on this host, a precision the device has not, two ranks

@@ -1,6 +1,7 @@
 #include "launch/dry_run.h"
 
 #include "core/memory.h"
+#include "core/rehearsal.h"
 #include "data/grid.h"
 #include "launch/memory_plan.h"
 #include "launch/table.h"
@@ -90,6 +91,8 @@ fc_status fc_dry_run(fc_experiment *x)
     fc_clip_cost cost;
     fc_clip_work work = work_of(x);
     fc_clip_estimate(&cost, &x->config->model.config, x->config->model.image_size, &work);
+    const bool imagined = x->device.backend == fc_rehearsal(false);
+    const char *device = imagined ? "a CUDA device (none is here)" : x->device.backend->name;
     char again[96];
     fc_memory_plan_say(&plan, again, sizeof again);
     fputs("\n", stdout);
@@ -111,8 +114,8 @@ fc_status fc_dry_run(fc_experiment *x)
     fc_table_cell(t,
                   "at most %.0f MiB on %s: %.0f whatever the batch, %.0f with the largest, "
                   "%" PRId64 " pictures and %" PRId64 " regions",
-                  mib(plan.total), x->device.backend->name, mib(plan.held),
-                  mib(plan.total - plan.held), plan.images, plan.regions);
+                  mib(plan.total), device, mib(plan.held), mib(plan.total - plan.held), plan.images,
+                  plan.regions);
     fc_table_cell(t, "blocks run again");
     fc_table_cell(t, "%s", again);
     fc_table_print(t, stdout);

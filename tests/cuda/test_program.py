@@ -6,6 +6,7 @@ NCCL over MPI. What runs here ran on no GPU; tests/gpu does the same on one.
 import os
 import re
 import sys
+import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
@@ -57,6 +58,14 @@ def choice(checks):
     checks.that("share_of_gemm" in out, out)
     ratio = re.search(r"^peak_over_predicted: (\S+)", out, re.M)
     checks.near("peak of device memory over what was predicted", float(ratio.group(1)) if ratio else float("nan"), 1, 0.1)
+    plans = []
+    for here in ("1", "0"):
+        with runs.using(CUDA), tempfile.TemporaryDirectory() as folder:
+            dry = [os.path.join(HERE, "bench_tiny.yaml"), "--dry-run", "device=cuda", "output=" + folder]
+            status, out, err = program.run_program(dry, environment={"FINECLIP_EMULATED_DEVICES": here})
+        plans += re.findall(r"at most (\d+) MiB on", out)
+        checks.that(status == 0 and ("none is here" in out) == (here == "0"), "a plan with %s devices: %s %s" % (here, out[-300:], err))
+    checks.that(len(plans) == 2 and plans[0] == plans[1], "memory planned with a device and without: %s" % plans)
     fails(checks, "device=cuda", 64, "would share a CUDA device", 2)
     fails(checks, "device=cuda", 71, "libnccl.so.2", 2, FINECLIP_EMULATED_DEVICES="2", FINECLIP_EMULATED_NO_NCCL="1")
     fails(checks, "device=cuda", 64, "no CUDA device here", FINECLIP_EMULATED_DEVICES="0")

@@ -1,6 +1,7 @@
 """fctest: timeout=240
 `train.memory_budget`: what `--dry-run` says of memory is what `bench` measures; a run that keeps to a budget has the numbers of
-one without to the last bit, on one rank and on two; and a budget too small is told apart with the smallest that would do.
+one without to the last bit, on one rank and on two; and a budget too small is told apart with the smallest that would do. A plan
+for a CUDA device needs none.
 """
 import os
 import re
@@ -97,6 +98,14 @@ def main():
         checks.that(sum(blocks_of(err)) > 0, "two ranks run blocks again: " + err)
         for column in twice:
             checks.that(again[column].tobytes() == twice[column].tobytes(), "two ranks: %s" % column)
+
+        large = ["device=cuda", "model.config=eva02-clip-b-16", "model.image_size=224", "data.max_boxes=4"]
+        took = {}
+        for precision in ("bf16", "fp32"):
+            out, _ = program([path, "--dry-run", "output=" + folder + "/dry", "precision=" + precision] + large)
+            took[precision] = number(r"at most \d+ MiB on (?:cuda|a CUDA device \(none is here\)): \d+ whatever the batch, (\d+) with", out)
+        checks.near("a step in bf16 over one in fp32", took["bf16"] / took["fp32"], 0.5, 0.05)
+        checks.that(took["bf16"] > 2000, "a step of ViT-B/16 takes %g MiB" % took["bf16"])
 
         checks.that(measured(path, ["train.memory_budget=%dMiB" % (most - 4)]) <= most - 4, "bench keeps to the budget")
         for words in ("20", "20Gb", "-1GiB", "0GiB", "nan GiB", "1e300GiB", "[1GiB]"):
