@@ -42,19 +42,30 @@ __device__ __forceinline__ pixel pixel_of(int64_t i, int size, int patch)
             cell % grid * patch + inside % patch, column / area};
 }
 
-/* A thread a value of y (pictures * grid^2, 3 * patch^2), columns ordered channel, y, x. Neighbours
- * read neighbouring pixels of one line, so that the three passes over a line hit the cache. */
-template <typename T>
-__global__ void patchify(const uint8_t *__restrict__ rgb_NSS3, T *__restrict__ y, int64_t count,
-                         int size, int patch, channels norm)
+/* A thread a line of one channel of a patch: y is (pictures * grid^2, 3 * patch^2), columns ordered
+ * channel, y, x, and so (pictures, lines, patch) as well. `blocks` of threads a picture; three
+ * neighbours go over the same line of pixels. */
+template <typename T, int N>
+__global__ void patchify(const uint8_t *__restrict__ rgb_NSS3, T *__restrict__ y, int lines,
+                         unsigned blocks, int size, int patch, channels norm)
 {
-    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (i >= count) {
+    const int64_t picture = blockIdx.x / blocks;
+    const int i = (int)(blockIdx.x % blocks) * THREADS + (int)threadIdx.x;
+    if (i >= lines) {
         return;
     }
-    const pixel p = pixel_of(i, size, patch);
-    const uint8_t level = rgb_NSS3[((p.picture * size + p.line) * size + p.at) * 3 + p.channel];
-    y[i] = from_float<T>((float)level * norm.scale[p.channel] + norm.shift[p.channel]);
+    const int c = i % 3, inside = i / 3 % patch, cell = i / (3 * patch);
+    const int grid = size / patch, down = cell / grid * patch + inside,
+              across = cell % grid * patch;
+    const uint8_t *from = rgb_NSS3 + ((picture * size + down) * size + across) * 3 + c;
+    T *to = y + (picture * lines + (cell * 3 + c) * patch + inside) * patch;
+    for (int j = 0; j < patch; j += N) {
+        float v[N];
+        for (int k = 0; k < N; k++) {
+            v[k] = (float)from[3 * (j + k)] * norm.scale[c] + norm.shift[c];
+        }
+        store<T, N>(to + j, v);
+    }
 }
 
 template <typename T>
@@ -147,8 +158,12 @@ template <typename T> void patchify_fwd(const fci_patchify_args &a, fc_arena *)
             FC_LAUNCH((patchify_planes<T>), blocks_for(count, THREADS), THREADS, 0,
                       (const T *)a.planes, y, count, a.size, a.patch);
         } else {
-            FC_LAUNCH((patchify<T>), blocks_for(count, THREADS), THREADS, 0, a.rgb[group], y, count,
-                      a.size, a.patch, normalisation());
+            const int lines = (int)(values / a.patch);
+            const unsigned blocks = blocks_for(lines, THREADS);
+            FC_BY_WIDTH(T, widest<T>(a.patch, {y}),
+                        FC_LAUNCH((patchify<T, N>), (unsigned)a.count[group] * blocks, THREADS, 0,
+                                  a.rgb[group], y, lines, blocks, a.size, a.patch,
+                                  normalisation()));
         }
         y += count;
     }

@@ -489,9 +489,12 @@ int main(void)
         }
         layernorm(type, 7, 128, false, true);
         layernorm(type, 0, 128, true, false);
-        l2norm(type, 2, 16, false, 1e-20); /* below the smallest norm */
+        layernorm(type, 5000, 40, true, false); /* more parts to add up than lanes */
+        l2norm(type, 2, 16, false, 1e-20);      /* below the smallest norm */
         patchify(type, 12, 4, 2, 3);
         patchify(type, 14, 7, 1, 0);
+        patchify(type, 48, 16, 2, 1);
+        patchify(type, 28, 14, 1, 3);
         contrastive(type, 40, 40, 32, 0);
         contrastive(type, 5, 61, 16, 23);
         cosine_distance(type, 7, 200, false);
