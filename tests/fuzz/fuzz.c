@@ -70,13 +70,17 @@ static void remove_files(void)
     }
 }
 
-/* A real file, in memory where there is such a file system: HDF5 wants a name it can resolve. */
+const char *fuzz_temp(void)
+{
+    return access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
+/* A real file: HDF5 wants a name it can resolve. */
 static int slot_fd(int slot)
 {
     FUZZ_CHECK(slot >= 0 && slot < FUZZ_FILES);
     if (files.fd[slot] == 0) {
-        const char *folder = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-        snprintf(files.path[slot], sizeof files.path[slot], "%s/fineclip-fuzz-XXXXXX", folder);
+        snprintf(files.path[slot], sizeof files.path[slot], "%s/fineclip-fuzz-XXXXXX", fuzz_temp());
         files.fd[slot] = mkstemp(files.path[slot]);
         FUZZ_CHECK(files.fd[slot] > 0);
         if (slot == 0) {

@@ -21,6 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
  * its own to prepare does so at its first input. */
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 
+/** Where files go: memory where there is such a file system, since disks are waited for. */
+const char *fuzz_temp(void);
 /** Path of a file in memory that holds these bytes; slot in [0, FUZZ_FILES). The next call with the
  * slot replaces it. */
 const char *fuzz_file(int slot, const uint8_t *data, size_t size);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* Scratch folder of the process. */
-static char fuzz_folder[] = "/tmp/fineclip-fuzz-XXXXXX";
+static char fuzz_folder[48];
 
 static inline void fuzz_remove_folder(void)
 {
@@ -23,6 +23,7 @@ static inline fci_plan_builder *fuzz_builder(size_t memory)
 {
     static bool made;
     if (!made) {
+        snprintf(fuzz_folder, sizeof fuzz_folder, "%s/fineclip-fuzz-XXXXXX", fuzz_temp());
         made = mkdtemp(fuzz_folder) != NULL && atexit(fuzz_remove_folder) == 0;
         FUZZ_CHECK(made);
     }
