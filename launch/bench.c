@@ -208,6 +208,36 @@ static void report(const fc_config *config, fc_step *step, const fc_clip *model,
     report_kernels(&t->profile);
 }
 
+static fc_status measure(const fc_config *config, const fc_scaling_plan *plan, fc_step *step,
+                         const fc_clip *model, fc_comm *comm, fc_input *input,
+                         const fc_batch batch[2])
+{
+    fc_memory_plan memory;
+    FC_TRY(fc_memory_plan_make(&memory, config, step, model, comm, &batch[0], 0));
+    if (config->train.memory_budget > 0) {
+        fc_step_settle(step, memory.recompute, &memory.step);
+    }
+    timings *t = fc_alloc(1, sizeof *t);
+    t->side = SQUARE;
+    fc_log_info("timing steps, at least %d and %g s", MIN_STEPS, ENOUGH_SECONDS);
+    fc_status status = time_steps(step, model, comm, input, batch, t);
+    if (status != FC_OK) {
+        fc_fatal(status);
+    }
+    if (fc_comm_rank(comm) == 0) {
+        report(config, step, model, &memory, fc_comm_size(comm), t);
+    }
+    if (plan->ranks > 0) {
+        const fc_scaling_times times = {.step = fc_median(t->step, t->count),
+                                        .forward = fc_median(t->forward, t->count),
+                                        .gradients = fc_median(t->gradients, t->count),
+                                        .wait = fc_median(t->wait, t->count)};
+        status = fc_bench_scaling(config, plan, step, model, comm, &times, &t->exchange);
+    }
+    fc_free(&t);
+    return status;
+}
+
 static fc_status bench(const fc_config *config, const fc_scaling_plan *plan)
 {
     fc_comm *comm = fc_dist_comm();
@@ -251,29 +281,7 @@ static fc_status bench(const fc_config *config, const fc_scaling_plan *plan)
         fc_input_ready(input, i, &batch[i]);
     }
     fc_step *step = fc_step_create(model, comm, &options);
-    fc_memory_plan memory;
-    FC_TRY(fc_memory_plan_make(&memory, config, step, model, comm, &batch[0], 0));
-    if (config->train.memory_budget > 0) {
-        fc_step_settle(step, memory.recompute, &memory.step);
-    }
-    timings *t = fc_alloc(1, sizeof *t);
-    t->side = SQUARE;
-    fc_log_info("timing steps, at least %d and %g s", MIN_STEPS, ENOUGH_SECONDS);
-    fc_status status = time_steps(step, model, comm, input, batch, t);
-    if (status != FC_OK) {
-        fc_fatal(status);
-    }
-    if (fc_comm_rank(comm) == 0) {
-        report(config, step, model, &memory, fc_comm_size(comm), t);
-    }
-    if (plan->ranks > 0) {
-        const fc_scaling_times times = {.step = fc_median(t->step, t->count),
-                                        .forward = fc_median(t->forward, t->count),
-                                        .gradients = fc_median(t->gradients, t->count),
-                                        .wait = fc_median(t->wait, t->count)};
-        status = fc_bench_scaling(config, plan, step, model, comm, &times, &t->exchange);
-    }
-    fc_free(&t);
+    fc_status status = measure(config, plan, step, model, comm, input, batch);
     fc_step_destroy(&step);
     fc_concepts_close(&concepts);
     fc_input_destroy(&input);

@@ -94,7 +94,7 @@ static int64_t some_region(const fc_experiment *x)
     return r - 1;
 }
 
-fc_status fc_memory_plan_of(fc_memory_plan *out, fc_experiment *x, fc_step *step, int64_t later)
+fc_status fc_memory_plan_of(fc_memory_plan *out, fc_experiment *x, fc_step *step)
 {
     const fc_loader_options options = fc_experiment_loader(x, 0, 0);
     const bool blank = x->concepts != NULL && x->concepts->embeddings == NULL;
@@ -109,8 +109,8 @@ fc_status fc_memory_plan_of(fc_memory_plan *out, fc_experiment *x, fc_step *step
             fc_alloc((size_t)(x->concepts->count * x->model->config.embed_dim),
                      fc_dtype_bytes(x->model->params->dtype));
     }
-    fc_status status =
-        fc_memory_plan_make(out, x->config, step, x->model, x->comm, &largest, later);
+    fc_status status = fc_memory_plan_make(out, x->config, step, x->model, x->comm, &largest,
+                                           fc_input_bytes(x->device.backend, &options));
     if (blank) {
         fc_free(&x->concepts->embeddings);
     }
@@ -120,9 +120,8 @@ fc_status fc_memory_plan_of(fc_memory_plan *out, fc_experiment *x, fc_step *step
 
 fc_status fc_memory_plan_ahead(fc_memory_plan *out, fc_experiment *x)
 {
-    const fc_loader_options options = fc_experiment_loader(x, 0, 0);
     fc_step *step = fc_step_create(x->model, x->comm, &x->step);
-    fc_status status = fc_memory_plan_of(out, x, step, fc_input_bytes(x->device.backend, &options));
+    fc_status status = fc_memory_plan_of(out, x, step);
     fc_step_destroy(&step);
     return status;
 }

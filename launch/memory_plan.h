@@ -24,11 +24,11 @@ typedef struct fc_memory_plan {
 FC_NODISCARD fc_status fc_memory_plan_make(fc_memory_plan *out, const fc_config *config,
                                            fc_step *step, const fc_clip *model, fc_comm *comm,
                                            const fc_batch *largest, int64_t later);
-/** The same for the largest batch that the experiment's training store can give. Concepts that are
- * not embedded yet are zeros. */
-FC_NODISCARD fc_status fc_memory_plan_of(fc_memory_plan *out, fc_experiment *x, fc_step *step,
-                                         int64_t later);
-/** The same before a run: with a step of its own, and what the pictures on their way will take. */
+/** The same for the largest batch that the experiment's training store can give, before there is
+ * room for pictures on their way (launch/input.h), which is added. Concepts that are not embedded
+ * yet are zeros. */
+FC_NODISCARD fc_status fc_memory_plan_of(fc_memory_plan *out, fc_experiment *x, fc_step *step);
+/** The same with a step of its own. */
 FC_NODISCARD fc_status fc_memory_plan_ahead(fc_memory_plan *out, fc_experiment *x);
 /** "none" or "2 of 11 of the picture tower, 8 of 11 of the text tower". */
 void fc_memory_plan_say(const fc_memory_plan *plan, char *text, size_t bytes);

@@ -428,15 +428,16 @@ static fc_status interrupted(run *r)
                    automatic ? "the same command goes on" : "train.resume: auto goes on");
 }
 
-/* Take the memory of steps at once, with as many blocks run again as the budget wants. */
+/* Take the memory of steps at once, before there are batches, with as many blocks run again as the
+ * budget wants. */
 static fc_status keep_to_budget(run *r)
 {
-    if (r->config->train.memory_budget == 0) {
+    if (r->config->train.memory_budget == 0 || r->at.step == r->x->total_steps) {
         return FC_OK;
     }
     fc_memory_plan plan;
     char again[96];
-    FC_TRY(fc_memory_plan_of(&plan, r->x, r->step, 0));
+    FC_TRY(fc_memory_plan_of(&plan, r->x, r->step));
     fc_memory_plan_say(&plan, again, sizeof again);
     fc_log_info("at most %.0f MiB a rank of train.memory_budget's %.0f; blocks run again: %s",
                 (double)plan.total / (1 << 20), (double)r->config->train.memory_budget / (1 << 20),
@@ -492,6 +493,7 @@ static fc_status work(run *r)
                     " steps; nothing is left to do (train.resume: never starts anew)",
                     r->config->output, r->at.step);
     }
+    FC_TRY(keep_to_budget(r));
     fc_progress_begin(&r->progress, "train", r->at.step, r->x->total_steps,
                       r->config->train.log_every);
     if (r->at.step == 0 && r->config->eval.before_training) {
@@ -507,7 +509,6 @@ static fc_status work(run *r)
     if (r->at.epoch_end_due != 0) {
         FC_TRY(end_of_epoch(r));
     }
-    FC_TRY(keep_to_budget(r));
     FC_TRY(all_steps(r));
     return finish(r);
 }

@@ -107,6 +107,8 @@ def main():
         checks.near("a step in bf16 over one in fp32", took["bf16"] / took["fp32"], 0.5, 0.05)
         checks.that(took["bf16"] > 2000, "a step of ViT-B/16 takes %g MiB" % took["bf16"])
 
+        _, err = program(["bench", path, "train.memory_budget=40MiB"], want=64)
+        checks.that("is too little" in err, "bench with too little: " + err)
         checks.that(measured(path, ["train.memory_budget=%dMiB" % (most - 4)]) <= most - 4, "bench keeps to the budget")
         for words in ("20", "20Gb", "-1GiB", "0GiB", "nan GiB", "1e300GiB", "[1GiB]"):
             _, err = program([path, "--dry-run", "train.memory_budget=" + words], want=64)
