@@ -30,6 +30,8 @@ fc_adamw *fc_adamw_create(fc_params *params, fc_comm *comm, const fc_adamw_optio
     a->sums = params->backend->alloc((size_t)params->count * sizeof *a->sums);
     a->sums_here = fc_alloc((size_t)params->count, sizeof *a->sums_here);
     a->steps = fc_alloc((size_t)params->count, sizeof *a->steps);
+    a->runs = fc_alloc((size_t)params->count, sizeof *a->runs);
+    a->gradients = fc_alloc((size_t)params->count, sizeof *a->gradients);
     a->scratch = fc_arena_create_on(params->backend);
     return a;
 }
@@ -43,6 +45,8 @@ void fc_adamw_destroy(fc_adamw **a)
         fc_backend_free(backend, &(*a)->sums);
         fc_free(&(*a)->sums_here);
         fc_free(&(*a)->steps);
+        fc_free(&(*a)->runs);
+        fc_free(&(*a)->gradients);
         fc_arena_destroy(&(*a)->scratch);
         fc_free(a);
     }
@@ -56,54 +60,48 @@ static bool is_updated(const fc_param *item)
 double fc_adamw_grad_norm(fc_adamw *a)
 {
     const fc_params *p = a->params;
+    fci_square_sum_args args = {.array = a->gradients, .sums = a->sums};
     double total = 0;
     for (int i = 0; i < p->count; i++) {
         if (is_updated(&p->items[i])) {
-            const fc_arena_mark mark = fc_arena_save(a->scratch);
-            fci_square_sum_args args = {
-                .count = p->items[i].count, .x = fc_param_grad(p, i), .sum = a->sums + i};
-            p->backend->kernels(p->compute)->square_sum_fwd(&args, a->scratch);
-            fc_arena_rewind(a->scratch, mark);
+            a->gradients[args.arrays++] =
+                (fci_array){.count = p->items[i].count, .x = fc_param_grad(p, i)};
         }
     }
-    p->backend->download(a->sums_here, a->sums, (size_t)p->count * sizeof *a->sums);
-    for (int i = 0; i < p->count; i++) {
-        total += is_updated(&p->items[i]) ? a->sums_here[i] : 0;
+    const fc_arena_mark mark = fc_arena_save(a->scratch);
+    p->backend->kernels(p->compute)->square_sum_fwd(&args, a->scratch);
+    fc_arena_rewind(a->scratch, mark);
+    p->backend->download(a->sums_here, a->sums, (size_t)args.arrays * sizeof *a->sums);
+    for (int i = 0; i < args.arrays; i++) {
+        total += a->sums_here[i];
     }
     return sqrt(total);
 }
 
-/* The part of parameter i whose moments live here. */
-static void update(fc_adamw *a, int i, double lr, double grad_scale)
+/* The part of parameter i whose moments live here; none: count 0. */
+static fci_adamw_run run_of(const fc_adamw *a, int i)
 {
-    fc_params *p = a->params;
+    const fc_params *p = a->params;
     const fc_param *item = &p->items[i];
     int64_t begin = item->grad_offset > a->first ? item->grad_offset : a->first;
     int64_t end = item->grad_offset + item->count;
     end = end < a->first + a->count ? end : a->first + a->count;
     if (begin >= end) {
-        return;
+        return (fci_adamw_run){0};
     }
+    const int64_t offset = item->offset + (begin - item->grad_offset);
     double t = (double)a->steps[i];
-    fci_adamw_args args = {
+    return (fci_adamw_run){
         .count = end - begin,
-        .p = at(p->data, p->dtype, item->offset + (begin - item->grad_offset)),
+        .p = at(p->data, p->dtype, offset),
         .grad = at(p->grad, p->dtype, begin),
         .m = at(a->m, p->dtype, begin - a->first),
         .v = at(a->v, p->dtype, begin - a->first),
-        .grad_scale = grad_scale,
-        .lr = lr,
+        .working = p->working != NULL ? at(p->working, p->compute, offset) : NULL,
         .weight_decay = item->decay ? a->options.weight_decay : 0,
-        .beta1 = a->options.beta1,
-        .beta2 = a->options.beta2,
-        .eps = a->options.eps,
         .correction1 = 1 - pow(a->options.beta1, t),
         .correction2 = 1 - pow(a->options.beta2, t),
     };
-    if (p->working != NULL) {
-        args.working = at(p->working, p->compute, item->offset + (begin - item->grad_offset));
-    }
-    p->backend->kernels(p->compute)->adamw_fwd(&args, a->scratch);
 }
 
 /* One run of values, and what tensors show of them. */
@@ -156,14 +154,24 @@ static fc_status share_values(fc_adamw *a)
 
 fc_status fc_adamw_step(fc_adamw *a, double lr, double grad_norm)
 {
+    const fc_params *p = a->params;
     double clip = a->options.clip_grad_norm;
-    double grad_scale = clip > 0 && grad_norm > clip ? clip / (grad_norm + 1e-6) : 1;
-    for (int i = 0; i < a->params->count; i++) {
-        if (is_updated(&a->params->items[i])) {
+    fci_adamw_args args = {
+        .run = a->runs,
+        .grad_scale = clip > 0 && grad_norm > clip ? clip / (grad_norm + 1e-6) : 1,
+        .lr = lr,
+        .beta1 = a->options.beta1,
+        .beta2 = a->options.beta2,
+        .eps = a->options.eps,
+    };
+    for (int i = 0; i < p->count; i++) {
+        if (is_updated(&p->items[i])) {
             a->steps[i]++;
-            update(a, i, lr, grad_scale);
+            a->runs[args.runs] = run_of(a, i);
+            args.runs += a->runs[args.runs].count > 0 ? 1 : 0;
         }
     }
+    p->backend->kernels(p->compute)->adamw_fwd(&args, a->scratch);
     return a->options.shard ? share_values(a) : FC_OK;
 }
 

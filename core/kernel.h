@@ -184,22 +184,35 @@ typedef struct fci_sigmoid_loss_args {
     void *dcosines; /* (rows, cols) */
 } fci_sigmoid_loss_args;
 
-/* AdamW on one run of values that share their settings (METHOD.md section 6). */
-typedef struct fci_adamw_args {
+/* Values that share their settings. */
+typedef struct fci_adamw_run {
     int64_t count;
     void *p, *m, *v;
     void *working; /* copy of p in the tape's type where that is not p's; NULL: none */
     const void *grad;
-    double grad_scale; /* clipping */
-    double lr, weight_decay, beta1, beta2, eps;
+    double weight_decay;
     double correction1, correction2; /* 1 - beta^t */
+} fci_adamw_run;
+
+/* AdamW (METHOD.md section 6). The list is the process's. */
+typedef struct fci_adamw_args {
+    int runs;
+    const fci_adamw_run *run;
+    double grad_scale; /* clipping */
+    double lr, beta1, beta2, eps;
 } fci_adamw_args;
 
-/* Sum of squares, added up in doubles in an order that does not depend on threads. */
-typedef struct fci_square_sum_args {
+typedef struct fci_array {
     int64_t count;
     const void *x;
-    double *sum; /* backend's */
+} fci_array;
+
+/* Sums of squares, each added up in doubles in an order that depends on its count alone. The list
+ * is the process's. */
+typedef struct fci_square_sum_args {
+    int arrays;
+    const fci_array *array;
+    double *sums; /* (arrays), backend's */
 } fci_square_sum_args;
 
 /* y (rows, cols) = a (rows, width) b^T (cols, width); each value depends on its two rows alone. */

@@ -3,17 +3,16 @@
 
 enum { BLOCK = 1 << 14 }; /* values a thread takes at once; also fixes the order of sums */
 
-void FC_FN(adamw_fwd)(const fci_adamw_args *a, fc_arena *scratch)
+static void update(const fci_adamw_args *a, const fci_adamw_run *r)
 {
-    (void)scratch;
-    const real decay = (real)(1.0 - a->lr * a->weight_decay), beta1 = (real)a->beta1,
+    const real decay = (real)(1.0 - a->lr * r->weight_decay), beta1 = (real)a->beta1,
                beta2 = (real)a->beta2;
     const real grad_scale = (real)a->grad_scale, eps = (real)a->eps;
-    const real step = (real)(a->lr / a->correction1), root = (real)(1.0 / sqrt(a->correction2));
-    real *restrict p = a->p, *restrict m = a->m, *restrict v = a->v;
-    const real *restrict g = a->grad;
+    const real step = (real)(a->lr / r->correction1), root = (real)(1.0 / sqrt(r->correction2));
+    real *restrict p = r->p, *restrict m = r->m, *restrict v = r->v;
+    const real *restrict g = r->grad;
 #pragma omp parallel for simd schedule(static)
-    for (int64_t i = 0; i < a->count; i++) {
+    for (int64_t i = 0; i < r->count; i++) {
         real grad = g[i] * grad_scale;
         m[i] = beta1 * m[i] + (1 - beta1) * grad;
         v[i] = beta2 * v[i] + (1 - beta2) * grad * grad;
@@ -21,7 +20,15 @@ void FC_FN(adamw_fwd)(const fci_adamw_args *a, fc_arena *scratch)
     }
 }
 
-void FC_FN(square_sum_fwd)(const fci_square_sum_args *a, fc_arena *scratch)
+void FC_FN(adamw_fwd)(const fci_adamw_args *a, fc_arena *scratch)
+{
+    (void)scratch;
+    for (int i = 0; i < a->runs; i++) {
+        update(a, &a->run[i]);
+    }
+}
+
+static double squares(const fci_array *a, fc_arena *scratch)
 {
     int64_t blocks = (a->count + BLOCK - 1) / BLOCK;
     fc_arena_mark mark = fc_arena_save(scratch);
@@ -41,6 +48,13 @@ void FC_FN(square_sum_fwd)(const fci_square_sum_args *a, fc_arena *scratch)
     for (int64_t b = 0; b < blocks; b++) {
         total += parts[b];
     }
-    *a->sum = total;
     fc_arena_rewind(scratch, mark);
+    return total;
+}
+
+void FC_FN(square_sum_fwd)(const fci_square_sum_args *a, fc_arena *scratch)
+{
+    for (int i = 0; i < a->arrays; i++) {
+        a->sums[i] = squares(&a->array[i], scratch);
+    }
 }

@@ -1,48 +1,81 @@
 /* The optimiser's arithmetic (Loshchilov & Hutter 2019; METHOD.md section 6), on float masters and
- * moments whatever the type of the tape, and sums of squares. */
+ * moments whatever the type of the tape, and sums of squares: many arrays a launch, since most of a
+ * model's some 300 are too small to fill a device. */
 #include "core/cuda/device.cuh"
 #include "core/cuda/sum.cuh"
 
 namespace
 {
 
-enum { THREADS = 256, WARPS = THREADS / WARP, VALUES_A_BLOCK = 1 << 14 };
+enum { THREADS = 256, WARPS = THREADS / WARP };
+/* What a launch is told fits into its arguments, 4 KiB. */
+enum { MOST_RUNS = 40, RUN_BLOCK = 1 << 12, MOST_ARRAYS = 160, SUM_BLOCK = 1 << 14 };
 
-struct adamw_factors {
-    float decay, beta1, beta2, grad_scale, step, root, eps;
+struct adamw_run {
+    float *p, *m, *v;
+    const float *g;
+    void *working;
+    int64_t count;
+    float decay, step, root;
 };
 
-template <typename T>
-__global__ void adamw(float *__restrict__ p, float *__restrict__ m, float *__restrict__ v,
-                      const float *__restrict__ g, T *__restrict__ working, int64_t count,
-                      adamw_factors f)
+struct adamw_runs {
+    int count;
+    unsigned first[MOST_RUNS + 1]; /* block of each run, and their number */
+    adamw_run run[MOST_RUNS];
+    float beta1, beta2, grad_scale, eps;
+};
+
+struct arrays {
+    int count;
+    unsigned first[MOST_ARRAYS + 1];
+    const float *x[MOST_ARRAYS];
+    int64_t length[MOST_ARRAYS];
+};
+
+/* Which of the ascending `first` this block belongs to. */
+__device__ __forceinline__ int owner(const unsigned *first, int count)
 {
-    const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (i >= count) {
-        return;
+    int low = 0, high = count;
+    while (high - low > 1) {
+        const int middle = (low + high) / 2;
+        low = blockIdx.x >= first[middle] ? middle : low;
+        high = blockIdx.x >= first[middle] ? high : middle;
     }
-    const float grad = g[i] * f.grad_scale;
-    const float m_new = f.beta1 * m[i] + (1 - f.beta1) * grad;
-    const float v_new = f.beta2 * v[i] + (1 - f.beta2) * grad * grad;
-    const float p_new = p[i] * f.decay - f.step * m_new / (sqrtf(v_new) * f.root + f.eps);
-    m[i] = m_new;
-    v[i] = v_new;
-    p[i] = p_new;
-    if (working != nullptr) {
-        working[i] = from_float<T>(p_new);
+    return low;
+}
+
+template <typename T> __global__ void __launch_bounds__(THREADS) adamw(const adamw_runs all)
+{
+    const int i = owner(all.first, all.count);
+    const adamw_run r = all.run[i];
+    const int64_t begin = (int64_t)(blockIdx.x - all.first[i]) * RUN_BLOCK;
+    const int64_t end = begin + RUN_BLOCK < r.count ? begin + RUN_BLOCK : r.count;
+    for (int64_t at = begin + threadIdx.x; at < end; at += THREADS) {
+        const float grad = r.g[at] * all.grad_scale;
+        const float m_new = all.beta1 * r.m[at] + (1 - all.beta1) * grad;
+        const float v_new = all.beta2 * r.v[at] + (1 - all.beta2) * grad * grad;
+        const float p_new = r.p[at] * r.decay - r.step * m_new / (sqrtf(v_new) * r.root + all.eps);
+        r.m[at] = m_new;
+        r.v[at] = v_new;
+        r.p[at] = p_new;
+        if (r.working != nullptr) {
+            static_cast<T *>(r.working)[at] = from_float<T>(p_new);
+        }
     }
 }
 
-template <typename T>
-__global__ void __launch_bounds__(THREADS)
-    squares(const T *__restrict__ x, int64_t count, double *__restrict__ parts)
+/* Of gradients, which are float: a sum for each block of values ... */
+__global__ void __launch_bounds__(THREADS) squares(const arrays all, double *__restrict__ parts)
 {
     __shared__ double sums[WARPS];
-    const int64_t begin = (int64_t)blockIdx.x * VALUES_A_BLOCK;
-    const int64_t end = begin + VALUES_A_BLOCK < count ? begin + VALUES_A_BLOCK : count;
+    const int i = owner(all.first, all.count);
+    const float *x = all.x[i];
+    const int64_t begin = (int64_t)(blockIdx.x - all.first[i]) * SUM_BLOCK;
+    const int64_t end = begin < all.length[i] - SUM_BLOCK ? begin + SUM_BLOCK : all.length[i];
     double sum = 0;
-    for (int64_t i = begin + threadIdx.x; i < end; i += THREADS) {
-        sum += (double)to_float(x[i]) * (double)to_float(x[i]);
+    for (int64_t at = begin + threadIdx.x; at < end; at += THREADS) {
+        sum += (double)x[at] * (double)x[at];
     }
     sum = block_sum(sum, sums);
     if (threadIdx.x == 0) {
@@ -50,32 +83,63 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
-template <typename T> void adamw_fwd(const fci_adamw_args &a, fc_arena *)
+/* ... and a block for each array that adds them up. */
+__global__ void __launch_bounds__(THREADS)
+    sum_parts(const arrays all, const double *__restrict__ parts, double *__restrict__ to)
 {
-    if (a.count == 0) {
-        return;
+    __shared__ double sums[WARPS];
+    double sum = 0;
+    for (unsigned at = all.first[blockIdx.x] + threadIdx.x; at < all.first[blockIdx.x + 1];
+         at += THREADS) {
+        sum += parts[at];
     }
-    const adamw_factors f = {(float)(1.0 - a.lr * a.weight_decay),
-                             (float)a.beta1,
-                             (float)a.beta2,
-                             (float)a.grad_scale,
-                             (float)(a.lr / a.correction1),
-                             (float)(1.0 / sqrt(a.correction2)),
-                             (float)a.eps};
-    FC_LAUNCH((adamw<T>), blocks_for(a.count, THREADS), THREADS, 0, (float *)a.p, (float *)a.m,
-              (float *)a.v, (const float *)a.grad, (T *)a.working, a.count, f);
+    sum = block_sum(sum, sums);
+    if (threadIdx.x == 0) {
+        to[blockIdx.x] = sum;
+    }
 }
 
-/* Of gradients, which are float. */
+template <typename T> void adamw_fwd(const fci_adamw_args &a, fc_arena *)
+{
+    for (int begin = 0; begin < a.runs; begin += MOST_RUNS) {
+        adamw_runs all = {};
+        all.count = a.runs - begin < MOST_RUNS ? a.runs - begin : MOST_RUNS;
+        all.beta1 = (float)a.beta1;
+        all.beta2 = (float)a.beta2;
+        all.grad_scale = (float)a.grad_scale;
+        all.eps = (float)a.eps;
+        for (int i = 0; i < all.count; i++) {
+            const fci_adamw_run &r = a.run[begin + i];
+            all.run[i] = {(float *)r.p,
+                          (float *)r.m,
+                          (float *)r.v,
+                          (const float *)r.grad,
+                          r.working,
+                          r.count,
+                          (float)(1.0 - a.lr * r.weight_decay),
+                          (float)(a.lr / r.correction1),
+                          (float)(1.0 / sqrt(r.correction2))};
+            all.first[i + 1] = all.first[i] + blocks_for(r.count, RUN_BLOCK);
+        }
+        FC_LAUNCH((adamw<T>), all.first[all.count], THREADS, 0, all);
+    }
+}
+
 template <typename T> void square_sum_fwd(const fci_square_sum_args &a, fc_arena *scratch)
 {
-    const int64_t blocks = blocks_for(a.count, VALUES_A_BLOCK);
-    double *parts = scratch_array<double>(scratch, blocks);
-    if (blocks > 0) {
-        FC_LAUNCH((squares<float>), (unsigned)blocks, THREADS, 0, (const float *)a.x, a.count,
-                  parts);
+    for (int begin = 0; begin < a.arrays; begin += MOST_ARRAYS) {
+        arrays all = {};
+        all.count = a.arrays - begin < MOST_ARRAYS ? a.arrays - begin : MOST_ARRAYS;
+        for (int i = 0; i < all.count; i++) {
+            const fci_array &one = a.array[begin + i];
+            all.x[i] = (const float *)one.x;
+            all.length[i] = one.count;
+            all.first[i + 1] = all.first[i] + blocks_for(one.count, SUM_BLOCK);
+        }
+        double *parts = scratch_array<double>(scratch, all.first[all.count]);
+        FC_LAUNCH(squares, all.first[all.count], THREADS, 0, all, parts);
+        FC_LAUNCH(sum_parts, (unsigned)all.count, THREADS, 0, all, parts, a.sums + begin);
     }
-    FC_LAUNCH((sum_all<double>), 1, SUM_THREADS, 0, parts, blocks, a.sum);
 }
 
 } // namespace

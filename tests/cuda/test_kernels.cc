@@ -347,29 +347,55 @@ static void contrastive(fc_dtype type, int64_t rows, int64_t cols, int64_t width
                                   c.device()->contrastive_bwd, 1e-5);
 }
 
-static void adamw(fc_dtype type, int64_t count)
+/* Many arrays of ragged sizes that lie one after another, each with settings of its own. */
+static void adamw(fc_dtype type, int arrays, int64_t largest)
 {
-    parity_case c(sizes("adamw", {count}), type);
+    parity_case c(sizes("adamw", {arrays, largest}), type);
+    std::vector<int64_t> counts, firsts;
+    int64_t count = 0;
+    for (int i = 0; i < arrays; i++) {
+        counts.push_back(i % 3 == 0 ? largest - i : 1 + i * 37 % 129);
+        firsts.push_back(count);
+        count += counts.back();
+    }
     const both p = c.out_float(count), m = c.out_float(count), v = c.out_float(count),
                g = c.in_float(count);
-    const both working = c.in(count), sum = c.out_double(1);
+    const both working = c.in(count), sums = c.out_double(arrays);
     c.make_positive(v); /* second moments are not negative */
+    std::vector<fci_adamw_run> runs[2];
+    std::vector<fci_array> gradients[2];
+    const auto moved = [](void *base, int64_t first, size_t width) {
+        return static_cast<void *>(static_cast<char *>(base) + first * (int64_t)width);
+    };
+    for (int s = 0; s < 2; s++) {
+        const size_t real = s == DEVICE ? sizeof(float) : sizeof(double);
+        for (int i = 0; i < arrays; i++) {
+            fci_adamw_run r = {};
+            r.count = counts[i];
+            r.p = moved(p[s], firsts[i], real);
+            r.m = moved(m[s], firsts[i], real);
+            r.v = moved(v[s], firsts[i], real);
+            r.working = s == DEVICE && type == FC_BF16 ? moved(working[s], firsts[i], 2) : nullptr;
+            r.grad = moved(g[s], firsts[i], real);
+            r.weight_decay = i % 2 == 0 ? 0.1 : 0;
+            r.correction1 = 1 - std::pow(0.9, 1 + i % 5);
+            r.correction2 = 1 - std::pow(0.98, 1 + i % 5);
+            runs[s].push_back(r);
+            fci_array x = {};
+            x.count = counts[i];
+            x.x = r.grad;
+            gradients[s].push_back(x);
+        }
+    }
     const auto args = [&](int s) {
         fci_adamw_args a = {};
-        a.count = count;
-        a.p = p[s];
-        a.m = m[s];
-        a.v = v[s];
-        a.working = s == DEVICE && type == FC_BF16 ? working[s] : nullptr;
-        a.grad = g[s];
+        a.runs = arrays;
+        a.run = runs[s].data();
         a.grad_scale = 0.7;
         a.lr = 1e-2;
-        a.weight_decay = 0.1;
         a.beta1 = 0.9;
         a.beta2 = 0.98;
         a.eps = 1e-6;
-        a.correction1 = 1 - 0.9;
-        a.correction2 = 1 - 0.98;
         return a;
     };
     c.check<fci_adamw_args>("update", args, c.cpu()->adamw_fwd, c.device()->adamw_fwd, 2e-6, 2e-6);
@@ -379,9 +405,9 @@ static void adamw(fc_dtype type, int64_t count)
     }
     const auto squares = [&](int s) {
         fci_square_sum_args a = {};
-        a.count = count;
-        a.x = g[s];
-        a.sum = static_cast<double *>(sum[s]);
+        a.arrays = arrays;
+        a.array = gradients[s].data();
+        a.sums = static_cast<double *>(sums[s]);
         return a;
     };
     c.check<fci_square_sum_args>("squares", squares, c.cpu()->square_sum_fwd,
@@ -502,7 +528,9 @@ int main(void)
         cosine_distance(type, 0, 16, true);
         sigmoid_loss(type, 9, 150);
         sigmoid_loss(type, 0, 4);
-        adamw(type, 20000);
+        adamw(type, 1, 40000);
+        adamw(type, 200, 9000); /* more than one launch takes */
+        adamw(type, 40, 300);
         scores(type, 33, 19, 70);
     }
     return fc_check_end();
