@@ -8,22 +8,23 @@ namespace
 {
 
 enum { THREADS = 256, WARPS = THREADS / WARP };
-/* What a launch is told fits into its arguments, 4 KiB. */
-enum { MOST_RUNS = 40, RUN_BLOCK = 1 << 12, MOST_ARRAYS = 160, SUM_BLOCK = 1 << 14 };
+/* What a launch is told fits into its arguments, 4 KiB; without padding, so that nothing
+ * uninitialised goes along. */
+enum { MOST_RUNS = 41, RUN_BLOCK = 1 << 12, MOST_ARRAYS = 160, SUM_BLOCK = 1 << 14 };
 
 struct adamw_run {
     float *p, *m, *v;
     const float *g;
     void *working;
     int64_t count;
-    float decay, step, root;
+    float decay, step, root, eps;
 };
 
 struct adamw_runs {
-    int count;
-    unsigned first[MOST_RUNS + 1]; /* block of each run, and their number */
     adamw_run run[MOST_RUNS];
-    float beta1, beta2, grad_scale, eps;
+    unsigned first[MOST_RUNS + 1]; /* block of each run, and their number */
+    float beta1, beta2, grad_scale;
+    int count;
 };
 
 struct arrays {
@@ -55,7 +56,7 @@ template <typename T> __global__ void __launch_bounds__(THREADS) adamw(const ada
         const float grad = r.g[at] * all.grad_scale;
         const float m_new = all.beta1 * r.m[at] + (1 - all.beta1) * grad;
         const float v_new = all.beta2 * r.v[at] + (1 - all.beta2) * grad * grad;
-        const float p_new = r.p[at] * r.decay - r.step * m_new / (sqrtf(v_new) * r.root + all.eps);
+        const float p_new = r.p[at] * r.decay - r.step * m_new / (sqrtf(v_new) * r.root + r.eps);
         r.m[at] = m_new;
         r.v[at] = v_new;
         r.p[at] = p_new;
@@ -107,7 +108,6 @@ template <typename T> void adamw_fwd(const fci_adamw_args &a, fc_arena *)
         all.beta1 = (float)a.beta1;
         all.beta2 = (float)a.beta2;
         all.grad_scale = (float)a.grad_scale;
-        all.eps = (float)a.eps;
         for (int i = 0; i < all.count; i++) {
             const fci_adamw_run &r = a.run[begin + i];
             all.run[i] = {(float *)r.p,
@@ -118,7 +118,8 @@ template <typename T> void adamw_fwd(const fci_adamw_args &a, fc_arena *)
                           r.count,
                           (float)(1.0 - a.lr * r.weight_decay),
                           (float)(a.lr / r.correction1),
-                          (float)(1.0 / sqrt(r.correction2))};
+                          (float)(1.0 / sqrt(r.correction2)),
+                          (float)a.eps};
             all.first[i + 1] = all.first[i] + blocks_for(r.count, RUN_BLOCK);
         }
         FC_LAUNCH((adamw<T>), all.first[all.count], THREADS, 0, all);
