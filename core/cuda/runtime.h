@@ -6,6 +6,8 @@
 
 #include "core/status.h"
 
+#include <stdint.h>
+
 #include <cuda_runtime.h>
 
 #ifdef __cplusplus
