@@ -17,13 +17,13 @@ typedef struct fc_adamw {
     fc_params *params;
     fc_comm *comm;
     fc_adamw_options options;
-    int64_t first, count;        /* elements of params->grad whose moments live here */
-    void *m, *v;                 /* (count), in the parameters' backend's memory */
-    double *sums;                /* (params->count) there, of squares */
-    double *sums_here;           /* (params->count) the same in the process's memory */
-    int64_t *steps;              /* (params->count) updates each parameter has had */
+    int64_t first, count; /* elements of params->grad whose moments live here */
+    void *m, *v;          /* (count), in the parameters' backend's memory */
+    double *sums;         /* (params->count) there, of squares: of gradients as listed below */
+    double *sums_here;    /* (params->count) the same in the process's memory */
+    int64_t *steps;       /* (params->count) updates each parameter has had */
     struct fci_adamw_run *runs;  /* (params->count) room for what kernels are told */
-    struct fci_array *gradients; /* the same */
+    struct fci_array *gradients; /* (params->count) those of parameters that are updated */
     fc_arena *scratch;
 } fc_adamw;
 

@@ -29,11 +29,6 @@ static fc_dtype cuda_type(const fc_config *config)
     return config->precision == FC_PRECISION_FP32 ? FC_F32 : FC_BF16;
 }
 
-fc_device fc_device_imagined(const fc_config *config)
-{
-    return (fc_device){fc_rehearsal(false), cuda_type(config)};
-}
-
 int64_t fc_device_peak_bytes(void)
 {
     return cuda != NULL ? cuda->peak() : 0;
@@ -143,5 +138,17 @@ fc_status fc_device_open(fc_device *out, const fc_config *config, fc_comm *comm)
     }
     out->backend = cuda;
     out->compute = cuda_type(config);
+    return FC_OK;
+}
+
+fc_status fc_device_plan(fc_device *out, const fc_config *config, fc_comm *comm)
+{
+    int64_t devices = fc_cuda_device_count();
+    FC_TRY(fc_comm_all_reduce(comm, &devices, 1, FC_COMM_I64, FC_COMM_MAX));
+    const bool elsewhere = config->device == FC_DEVICE_CUDA && devices == 0;
+    if (!elsewhere || config->precision == FC_PRECISION_FP64) { /* a mistake there as well */
+        return fc_device_open(out, config, comm);
+    }
+    *out = (fc_device){fc_rehearsal(false), cuda_type(config)};
     return FC_OK;
 }

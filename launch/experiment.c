@@ -1,6 +1,5 @@
 #include "launch/experiment.h"
 
-#include "core/cuda/cuda.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "data/scenes/scenes.h"
@@ -300,25 +299,12 @@ static fc_status open_sets(fc_experiment *x)
     return FC_OK;
 }
 
-/* A plan for a CUDA device can be made where there is none, as where jobs are submitted. */
-static fc_status open_device(fc_experiment *x, unsigned purpose)
-{
-    const fc_config *c = x->config;
-    int64_t here = fc_cuda_device_count();
-    FC_TRY(fc_comm_all_reduce(x->comm, &here, 1, FC_COMM_I64, FC_COMM_MAX));
-    if ((purpose & FC_FOR_PLAN) != 0 && c->device == FC_DEVICE_CUDA && here == 0 &&
-        c->precision != FC_PRECISION_FP64) {
-        x->device = fc_device_imagined(c);
-        return FC_OK;
-    }
-    return fc_device_open(&x->device, c, x->comm);
-}
-
 fc_status fc_experiment_open(fc_experiment *x, const fc_config *config, fc_comm *comm,
                              unsigned purpose)
 {
     *x = (fc_experiment){.config = config, .comm = comm};
-    FC_TRY(open_device(x, purpose));
+    FC_TRY((purpose & FC_FOR_PLAN) != 0 ? fc_device_plan(&x->device, config, comm)
+                                        : fc_device_open(&x->device, config, comm));
     FC_TRY(fc_experiment_step_options(config, fc_comm_size(comm), &x->step));
     if ((purpose & FC_FOR_TRAIN) != 0) {
         FC_TRY(fc_experiment_store(x, &config->data.train, "data.train", &x->train));

@@ -73,9 +73,8 @@ fc_status fc_memory_plan_make(fc_memory_plan *out, const fc_config *config, fc_s
             return fc_config_error(
                 config, FC_USAGE, "train.memory_budget",
                 "%.0f MiB is too little: with all blocks run again the largest batch, %lld "
-                "pictures "
-                "with %lld regions on a rank, takes %.0f MiB; set at least that, or a smaller "
-                "train.batch_size, a smaller data.max_boxes or more train.accumulate",
+                "pictures with %lld regions on a rank, takes %.0f MiB; set at least that, or a "
+                "smaller train.batch_size, a smaller data.max_boxes or more train.accumulate",
                 mib(budget), (long long)largest->images, (long long)largest->regions, mib(least));
         }
         FC_TRY(rehearse(out, step, model, comm, largest));

@@ -557,12 +557,12 @@ fc_status fc_step_rehearse(fc_step *s, const fc_batch *batch, fc_recompute recom
 
 fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *result)
 {
-    s->begun = fc_clock_seconds();
-    *result = (fc_step_result){.logit_scale = exp(fc_tape_value(s->tape, s->model->logit_scale))};
     if (!s->is_settled) { /* what the first batch needs in one piece, rather than in many */
         FC_TRY(fc_step_rehearse(s, batch, s->options.recompute, &s->settled));
         s->is_settled = true;
     }
+    s->begun = fc_clock_seconds();
+    *result = (fc_step_result){.logit_scale = exp(fc_tape_value(s->tape, s->model->logit_scale))};
     fc_tape_reset(s->tape);
     fc_tape_reserve(s->tape, &s->settled);
     (void)fc_tape_flops(s->tape, true);

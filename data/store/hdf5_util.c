@@ -239,7 +239,6 @@ bool fci_h5_too_large(double bytes, int64_t file_bytes)
     return bytes > 64.0 * 1048576 && bytes > 1100.0 * (double)file_bytes;
 }
 
-/* Open, and check rank and declared size. rank_2: the dataset has two axes. */
 /* HDF5 takes most of a kilobyte for each chunk that a read touches; a chunk may be one value. */
 static int64_t rows_a_read(hid_t dataset, int rank, int64_t cols)
 {
@@ -257,6 +256,7 @@ static int64_t rows_a_read(hid_t dataset, int rank, int64_t cols)
     return chunk[0] < (hsize_t)(INT64_MAX / below) ? below * (int64_t)chunk[0] : INT64_MAX;
 }
 
+/* Open, and check rank and declared size; with more than one column the dataset has two axes. */
 static fc_status open_any(fci_h5_dataset *out, hid_t file, const char *file_name,
                           int64_t file_bytes, const char *path, int64_t cols, hid_t access)
 {

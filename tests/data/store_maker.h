@@ -6,6 +6,7 @@
 
 #include "core/memory.h"
 #include "core/rng.h"
+#include "data/loader.h"
 #include "data/store/hdf5_util.h"
 #include "data/store/store_check.h"
 #include "data/store/store_writer.h"
@@ -31,6 +32,26 @@ static inline int maker_width(int64_t i)
 static inline int maker_height(int64_t i)
 {
     return 16 + (int)(i % 7);
+}
+
+/* All that a loader can bring of such a store. */
+static inline fc_loader_options maker_options(int64_t count, int image_size)
+{
+    return (fc_loader_options){.seed = 4,
+                               .count = count,
+                               .image_size = image_size,
+                               .max_boxes = 2,
+                               .max_box_size = 1000,
+                               .caption_random = true,
+                               .regions_random = true,
+                               .need_captions = true,
+                               .need_regions = true,
+                               .need_crops = true,
+                               .need_region_captions = true,
+                               .context_length = MAKER_CONTEXT,
+                               .vocab_size = MAKER_VOCAB,
+                               .workers = 1,
+                               .depth = 2};
 }
 
 /* Random pixels; crops have keys of their own. */

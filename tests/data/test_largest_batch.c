@@ -8,21 +8,9 @@ enum { IMAGES = 19, BATCH = 5, SIZE = 8 };
 
 static fc_loader_options options(void)
 {
-    return (fc_loader_options){.seed = 4,
-                               .count = BATCH,
-                               .image_size = SIZE,
-                               .max_boxes = 3,
-                               .max_box_size = 1000,
-                               .caption_random = true,
-                               .regions_random = true,
-                               .need_captions = true,
-                               .need_regions = true,
-                               .need_crops = true,
-                               .need_region_captions = true,
-                               .context_length = MAKER_CONTEXT,
-                               .vocab_size = MAKER_VOCAB,
-                               .workers = 1,
-                               .depth = 2};
+    fc_loader_options o = maker_options(BATCH, SIZE);
+    o.max_boxes = 3;
+    return o;
 }
 
 /* Length of the k-th longest row. */

@@ -15,22 +15,10 @@ static char store_path[1024], no_crops_path[1024];
 
 static fc_loader_options options(void)
 {
-    return (fc_loader_options){.seed = 4,
-                               .steps_end = STEPS,
-                               .count = BATCH,
-                               .image_size = SIZE,
-                               .max_boxes = 2,
-                               .max_box_size = 1000,
-                               .caption_random = true,
-                               .regions_random = true,
-                               .need_captions = true,
-                               .need_regions = true,
-                               .need_crops = true,
-                               .need_region_captions = true,
-                               .context_length = MAKER_CONTEXT,
-                               .vocab_size = MAKER_VOCAB,
-                               .workers = 3,
-                               .depth = 2};
+    fc_loader_options o = maker_options(BATCH, SIZE);
+    o.steps_end = STEPS;
+    o.workers = 3;
+    return o;
 }
 
 static fc_store *open_store(const char *path)

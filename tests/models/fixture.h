@@ -40,6 +40,26 @@ static inline fc_clip *fx_golden(const char *folder, int image_size, fc_dtype dt
     return m;
 }
 
+/* Half a million parameters: grid 8 at 64 pixels, 4 blocks and 3. */
+static inline fc_model_config fx_small_config(fc_vision_kind kind)
+{
+    fc_model_config c = {.name = "custom", .embed_dim = 48};
+    c.vision.kind = kind;
+    c.vision.image_size = 64;
+    c.vision.patch_size = 8;
+    c.vision.width = 96;
+    c.vision.layers = 4;
+    c.vision.head_width = 32;
+    c.vision.mlp_ratio = kind == FC_VISION_EVA02 ? 2.6667 : 4.0;
+    c.vision.pt_hw_seq_len = 16;
+    c.text.context_length = 16;
+    c.text.vocab_size = 100;
+    c.text.width = 64;
+    c.text.heads = 4;
+    c.text.layers = 3;
+    return c;
+}
+
 /* A few thousand parameters: grid 3, 2 heads in each tower. */
 static inline fc_model_config fx_tiny_config(fc_vision_kind kind, int vision_layers)
 {

@@ -1,29 +1,10 @@
 /* Estimates of --dry-run against a model that is built and a step that is run: parameters exactly,
- * FLOPs within 10%. */
-/* fctest: timeout=120 */
+ * FLOPs within 10%.
+ * fctest: timeout=120 */
 #include "models/estimate.h"
 #include "tests/models/fixture.h"
 
 enum { PICTURES = 3, ALL = 8, ROWS = 6, LENGTH = 11 };
-
-static fc_model_config small_config(fc_vision_kind kind)
-{
-    fc_model_config c = {.name = "custom", .embed_dim = 48};
-    c.vision.kind = kind;
-    c.vision.image_size = 64;
-    c.vision.patch_size = 8;
-    c.vision.width = 96;
-    c.vision.layers = 4;
-    c.vision.head_width = 32;
-    c.vision.mlp_ratio = kind == FC_VISION_EVA02 ? 2.6667 : 4.0;
-    c.vision.pt_hw_seq_len = 16;
-    c.text.context_length = 16;
-    c.text.vocab_size = 100;
-    c.text.width = 64;
-    c.text.heads = 4;
-    c.text.layers = 3;
-    return c;
-}
 
 static void check_close(const char *what, double have, double want)
 {
@@ -34,7 +15,7 @@ static void check_close(const char *what, double have, double want)
 
 static void check_work(fc_vision_kind kind, const fc_clip_work *work)
 {
-    fc_model_config config = small_config(kind);
+    fc_model_config config = fx_small_config(kind);
     fc_clip *m = NULL;
     fc_clip_cost cost;
     fc_tensor *out[3];
