@@ -9,10 +9,12 @@
 template <typename T, int WIDE> struct tiles {
     static constexpr int ROWS = WIDE > 64 ? 32 : 64; /* of queries and of keys */
     static constexpr int THREADS = ROWS / 16 * WARP;
+    /* Queries of a block that goes through the keys: every key is read once for so many. */
+    static constexpr int QUERIES = 2 * ROWS, QUERY_THREADS = QUERIES / 16 * WARP;
     static constexpr int PAD = 16 / sizeof(T); /* keeps rows aligned and their banks apart */
-    static constexpr int LD = WIDE + PAD, LD_SCORES = ROWS + PAD;
+    static constexpr int LD = WIDE + PAD;
     static constexpr int PARTS = WIDE / 8, SCORE_PARTS = ROWS / 8;
-    static constexpr size_t TILE = (size_t)ROWS * LD, SCORES = (size_t)ROWS * LD_SCORES;
+    static constexpr size_t TILE = (size_t)ROWS * LD;
 };
 
 struct head {
@@ -40,14 +42,14 @@ __device__ __forceinline__ head head_of(const fci_attention_args &a, int index)
  * tile; zeros beyond `rows` and beyond `width`. Rotated where there are tables: row r >= 1 by table
  * row r - 1. N values an access; width is a multiple of N, or N is 1 and the second of a pair may
  * not exist. */
-template <typename T, int WIDE, int N>
+template <typename T, int WIDE, int N, int ROWS, int THREADS>
 __device__ __forceinline__ void
 load_tile(T *__restrict__ tile, const T *__restrict__ from, int64_t stride, int first, int rows,
           int width, const float *__restrict__ cosines, const float *__restrict__ sines)
 {
     using S = tiles<T, WIDE>;
     constexpr int STEP = N == 1 ? 2 : N; /* rotation turns pairs */
-    for (int i = (int)threadIdx.x; i < S::ROWS * WIDE / STEP; i += S::THREADS) {
+    for (int i = (int)threadIdx.x; i < ROWS * WIDE / STEP; i += THREADS) {
         const int r = i / (WIDE / STEP), c = i % (WIDE / STEP) * STEP, row = first + r;
         float v[STEP] = {};
         if (row < rows && c < width) {
@@ -60,12 +62,14 @@ load_tile(T *__restrict__ tile, const T *__restrict__ from, int64_t stride, int 
             }
             if (cosines != nullptr && row >= 1) {
                 const int64_t angle = (int64_t)(row - 1) * (width / 2) + c / 2;
+                float cosine[STEP / 2], sine[STEP / 2];
+                load<float, STEP / 2>(cosine, cosines + angle);
+                load<float, STEP / 2>(sine, sines + angle);
 #pragma unroll
                 for (int k = 0; k < STEP; k += 2) {
-                    const float cosine = cosines[angle + k / 2], sine = sines[angle + k / 2];
                     const float x = v[k], y = v[k + 1];
-                    v[k] = x * cosine - y * sine;
-                    v[k + 1] = y * cosine + x * sine;
+                    v[k] = x * cosine[k / 2] - y * sine[k / 2];
+                    v[k + 1] = y * cosine[k / 2] + x * sine[k / 2];
                 }
             }
         }
@@ -73,10 +77,87 @@ load_tile(T *__restrict__ tile, const T *__restrict__ from, int64_t stride, int 
     }
 }
 
+/* A warp's 16 rows of a tile as the left side of products: in registers where there is room for
+ * them, read anew for every product elsewhere. The tile must stay as it is. */
+template <typename T, int WIDE> struct own_rows {
+    static constexpr bool HELD = sizeof(T) == 2 && WIDE <= 64;
+    const T *at;
+    fragment<T> held[HELD ? WIDE / 16 : 1];
+
+    __device__ __forceinline__ explicit own_rows(const T *rows) : at(rows)
+    {
+        if constexpr (HELD) {
+#pragma unroll
+            for (int k = 0; k < WIDE / 16; k++) {
+                load_fragment(held[k], at + k * 16, tiles<T, WIDE>::LD);
+            }
+        }
+    }
+
+    /* acc = these rows by the transpose of b, a tile or its rows from some row on. */
+    template <int PARTS>
+    __device__ __forceinline__ void scores(float (&acc)[PARTS][4], const T *b,
+                                           int parts = PARTS) const
+    {
+        constexpr int LD = tiles<T, WIDE>::LD;
+        clear(acc);
+        if constexpr (HELD) {
+#pragma unroll
+            for (int k = 0; k < WIDE / 16; k++) {
+                multiply<true>(acc, held[k], b + k * 16, LD, parts);
+            }
+        } else {
+#pragma unroll 1
+            for (int k = 0; k < WIDE / 16; k++) {
+                fragment<T> read;
+                load_fragment(read, at + k * 16, LD);
+                multiply<true>(acc, read, b + k * 16, LD, parts);
+            }
+        }
+    }
+};
+
+/* out (16, WIDE) += weights (16, 8 PARTS), rounded to T, by as many rows of a tile; the first
+ * `depth` columns of the weights count, a multiple of 16. */
+template <typename T, int WIDE, int PARTS>
+__device__ __forceinline__ void
+add_weighted(float (&out)[WIDE / 8][4], const float (&weights)[PARTS][4], const T *rows, int depth)
+{
+#pragma unroll
+    for (int k = 0; k < PARTS / 2; k++) {
+        if (k * 16 < depth) {
+            fragment<T> f;
+            make_fragment(f, weights[2 * k], weights[2 * k + 1]);
+            multiply<false>(out, f, rows + k * 16 * tiles<T, WIDE>::LD, tiles<T, WIDE>::LD);
+        }
+    }
+}
+
 /* Whether query `row` sees key `col`. */
 __device__ __forceinline__ bool sees(const head &h, bool causal, int row, int col)
 {
     return row < h.queries && col < h.keys && (!causal || col <= row);
+}
+
+/* Scores of queries from `row` on, a warp's own, and keys from `col` on: -inf where one is not
+ * seen. */
+template <int PARTS>
+__device__ __forceinline__ void hide_unseen(float (&s)[PARTS][4], const head &h, bool causal,
+                                            int row, int col)
+{
+    if (!causal && col + PARTS * 8 <= h.keys) {
+        return;
+    }
+#pragma unroll
+    for (int part = 0; part < PARTS; part++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int key = col + part * 8 + lane_col() + i % 2;
+            if (key >= h.keys || (causal && key > row + lane_row() + i / 2 * 8)) {
+                s[part][i] = -INFINITY;
+            }
+        }
+    }
 }
 
 /* End of the keys that queries before `end` see. */
@@ -111,7 +192,9 @@ __device__ __forceinline__ int filled(int first, int rows, int tile)
 /* Every access of load_tile can be a wide one: head columns, strides and bases are aligned. */
 template <typename T> static bool is_wide(const fci_attention_args &a)
 {
-    return widest<T>(a.head_width, {a.q, a.k, a.v, a.dy}) * (int)sizeof(T) == 16 &&
+    return widest<T>(a.head_width, {a.q, a.k, a.v, a.dy, a.rope_cos, a.rope_sin}) *
+                   (int)sizeof(T) ==
+               16 &&
            widest<T>(a.q_stride, {}) * (int)sizeof(T) == 16 &&
            widest<T>(a.k_stride, {}) * (int)sizeof(T) == 16;
 }

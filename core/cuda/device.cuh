@@ -65,6 +65,19 @@ template <> __device__ __forceinline__ fc_bf16 from_float<fc_bf16>(float x)
     return __float2bfloat16(x); /* to nearest, ties to even */
 }
 
+/* 2^x: one instruction where exp takes two. */
+__device__ __forceinline__ float two_to(float x)
+{
+#ifdef FC_CUDA_EMULATED
+    return std::exp2(x);
+#else
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#endif
+}
+constexpr float LOG2_E = 1.44269504088896341F;
+
 /* N values that move as one access of up to 16 bytes. */
 template <typename T, int N> struct alignas(N * sizeof(T)) pack {
     T v[N];

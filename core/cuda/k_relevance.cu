@@ -31,22 +31,22 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
         const int64_t q_at = h.first_q * a.q_stride + h.column,
                       k_at = h.first_k * a.k_stride + h.column;
         __syncthreads();
-        load_tile<T, WIDE, N>(k, (const T *)a.k + k_at, a.k_stride, key, h.keys, h.width, cosines,
-                              sines);
-        load_tile<T, WIDE, N>(v, (const T *)a.v + k_at, a.k_stride, key, h.keys, h.width, nullptr,
-                              nullptr);
+        load_tile<T, WIDE, N, S::ROWS, S::THREADS>(k, (const T *)a.k + k_at, a.k_stride, key,
+                                                   h.keys, h.width, cosines, sines);
+        load_tile<T, WIDE, N, S::ROWS, S::THREADS>(v, (const T *)a.v + k_at, a.k_stride, key,
+                                                   h.keys, h.width, nullptr, nullptr);
         for (int query = 0; query < h.queries; query += S::ROWS) {
             __syncthreads();
-            load_tile<T, WIDE, N>(q, (const T *)a.q + q_at, a.q_stride, query, h.queries, h.width,
-                                  a.rope_q ? cosines : nullptr, sines);
-            load_tile<T, WIDE, N>(dy, (const T *)a.dy + h.first_q * stride + h.column, stride,
-                                  query, h.queries, h.width, nullptr, nullptr);
+            load_tile<T, WIDE, N, S::ROWS, S::THREADS>(q, (const T *)a.q + q_at, a.q_stride, query,
+                                                       h.queries, h.width,
+                                                       a.rope_q ? cosines : nullptr, sines);
+            load_tile<T, WIDE, N, S::ROWS, S::THREADS>(
+                dy, (const T *)a.dy + h.first_q * stride + h.column, stride, query, h.queries,
+                h.width, nullptr, nullptr);
             __syncthreads();
             float s[S::SCORE_PARTS][4], g[S::SCORE_PARTS][4];
-            clear(s);
-            clear(g);
-            warp_product<false, true>(s, q + warp_row * S::LD, S::LD, k, S::LD, WIDE);
-            warp_product<false, true>(g, dy + warp_row * S::LD, S::LD, v, S::LD, WIDE);
+            own_rows<T, WIDE>(q + warp_row * S::LD).scores(s, k);
+            own_rows<T, WIDE>(dy + warp_row * S::LD).scores(g, v);
             for (int part = 0; part < S::SCORE_PARTS; part++) {
                 for (int i = 0; i < 4; i++) {
                     const int inside = warp_row + lane_row() + i / 2 * 8, row = query + inside;

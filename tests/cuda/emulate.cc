@@ -315,3 +315,23 @@ void emulate_mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
         c[i] = sum;
     }
 }
+
+void emulate_ldmatrix(uint32_t (&to)[4], const fc_bf16 *row, bool transposed)
+{
+    if ((uintptr_t)row % 16 != 0) {
+        std::fprintf(stderr, "emulate: ldmatrix of a row at %p, which is not aligned\n",
+                     static_cast<const void *>(row));
+        std::abort();
+    }
+    warp_state &w = my_warp();
+    const uint64_t *rows = w.slot[w.at.generation & 1U];
+    emulate_exchange((uint64_t)(uintptr_t)row, 0);
+    const int g = emulate_lane() / 4, t2 = emulate_lane() % 4 * 2;
+    for (int j = 0; j < 4; j++) {
+        const auto value = [&](int r, int c) -> uint32_t {
+            return reinterpret_cast<const fc_bf16 *>((uintptr_t)rows[8 * j + r])[c].bits;
+        };
+        to[j] = transposed ? value(t2, g) | value(t2 + 1, g) << 16
+                           : value(g, t2) | value(g, t2 + 1) << 16;
+    }
+}

@@ -94,6 +94,9 @@ template <typename T> static inline T __shfl_sync(unsigned, T value, int lane)
 
 /* m16n8k16 of the PTX manual, bf16 to float: fragments as core/cuda/mma.cuh hands them over. */
 void emulate_mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+/* ldmatrix of the PTX manual, four 8 x 8 matrices: `row` is the one whose address this lane gives.
+ * Ends the test where it is not 16 bytes aligned. */
+void emulate_ldmatrix(uint32_t (&to)[4], const fc_bf16 *row, bool transposed);
 
 static inline float __fadd_rn(float x, float y)
 {
