@@ -7,7 +7,9 @@
 
 /* A head of one sequence. WIDE: head width rounded up to what a tile holds. */
 template <typename T, int WIDE> struct tiles {
-    static constexpr int ROWS = WIDE > 64 ? 32 : 64; /* of queries and of keys */
+    /* Of queries and of keys: eight tiles fit into the 99 KiB that the smallest devices have, but
+     * for floats of heads wider than 64. */
+    static constexpr int ROWS = WIDE * sizeof(T) > 128 ? 32 : 64;
     static constexpr int THREADS = ROWS / 16 * WARP;
     /* Queries of a block that goes through the keys: every key is read once for so many. */
     static constexpr int QUERIES = 2 * ROWS, QUERY_THREADS = QUERIES / 16 * WARP;
@@ -38,44 +40,85 @@ __device__ __forceinline__ head head_of(const fci_attention_args &a, int index)
     return h;
 }
 
-/* Rows [first, first + ROWS) of one head, `from` at its sequence's row 0 and its column, into a
- * tile; zeros beyond `rows` and beyond `width`. Rotated where there are tables: row r >= 1 by table
- * row r - 1. N values an access; width is a multiple of N, or N is 1 and the second of a pair may
- * not exist. */
-template <typename T, int WIDE, int N, int ROWS, int THREADS>
-__device__ __forceinline__ void
-load_tile(T *__restrict__ tile, const T *__restrict__ from, int64_t stride, int first, int rows,
-          int width, const float *__restrict__ cosines, const float *__restrict__ sines)
+/* Queries, keys, values or slopes of one head: `count` rows of `width` columns, turned by rotary
+ * positions where there are tables: row r >= 1 by table row r - 1. */
+template <typename T> struct head_rows {
+    const T *at;
+    int64_t stride;
+    int count, width;
+    const float *cosines, *sines;
+};
+
+template <typename T>
+__device__ __forceinline__ head_rows<T> rows_of(const void *base, int64_t first, int64_t stride,
+                                                const head &h, int count,
+                                                const fci_attention_args *rotary)
 {
-    using S = tiles<T, WIDE>;
-    constexpr int STEP = N == 1 ? 2 : N; /* rotation turns pairs */
-    for (int i = (int)threadIdx.x; i < ROWS * WIDE / STEP; i += THREADS) {
-        const int r = i / (WIDE / STEP), c = i % (WIDE / STEP) * STEP, row = first + r;
-        float v[STEP] = {};
-        if (row < rows && c < width) {
-            const T *at = from + (int64_t)row * stride + c;
+    head_rows<T> rows = {
+        (const T *)base + first * stride + h.column, stride, count, h.width, nullptr, nullptr};
+    if (rotary != nullptr) {
+        rows.cosines = (const float *)rotary->rope_cos;
+        rows.sines = (const float *)rotary->rope_sin;
+    }
+    return rows;
+}
+
+/* A tile of ROWS rows from `first` on, loaded by THREADS threads in two halves: copies are started,
+ * and, once the thread has waited for its own, what it copied is turned. Zeros beyond the rows and
+ * beyond their width. N values an access; the width is a multiple of N, or N is 1 and the second of
+ * a pair may not exist: then nothing is copied beside other work. */
+template <typename T, int WIDE, int N, int ROWS, int THREADS> struct tile_loader {
+    static constexpr int STEP = N == 1 ? 2 : N; /* rotation turns pairs */
+    static constexpr int LD = tiles<T, WIDE>::LD;
+
+    static __device__ __forceinline__ void start(T *tile, const head_rows<T> &from, int first)
+    {
+        for (int i = (int)threadIdx.x; i < ROWS * WIDE / STEP; i += THREADS) {
+            const int r = i / (WIDE / STEP), c = i % (WIDE / STEP) * STEP, row = first + r;
+            const bool exists = row < from.count && c < from.width;
+            const T *at = exists ? from.at + (int64_t)row * from.stride + c : from.at;
             if constexpr (N == 1) {
-                v[0] = to_float(at[0]);
-                v[1] = c + 1 < width ? to_float(at[1]) : 0;
+                tile[r * LD + c] = exists ? at[0] : from_float<T>(0);
+                tile[r * LD + c + 1] = exists && c + 1 < from.width ? at[1] : from_float<T>(0);
             } else {
-                load<T, STEP>(v, at);
-            }
-            if (cosines != nullptr && row >= 1) {
-                const int64_t angle = (int64_t)(row - 1) * (width / 2) + c / 2;
-                float cosine[STEP / 2], sine[STEP / 2];
-                load<float, STEP / 2>(cosine, cosines + angle);
-                load<float, STEP / 2>(sine, sines + angle);
-#pragma unroll
-                for (int k = 0; k < STEP; k += 2) {
-                    const float x = v[k], y = v[k + 1];
-                    v[k] = x * cosine[k / 2] - y * sine[k / 2];
-                    v[k + 1] = y * cosine[k / 2] + x * sine[k / 2];
-                }
+                start_copy<16>(tile + r * LD + c, at, exists);
             }
         }
-        store<T, STEP>(tile + r * S::LD + c, v);
     }
-}
+
+    static __device__ __forceinline__ void finish(T *tile, const head_rows<T> &from, int first)
+    {
+        if (from.cosines == nullptr) {
+            return;
+        }
+        for (int i = (int)threadIdx.x; i < ROWS * WIDE / STEP; i += THREADS) {
+            const int r = i / (WIDE / STEP), c = i % (WIDE / STEP) * STEP, row = first + r;
+            if (row < 1 || row >= from.count || c >= from.width) {
+                continue;
+            }
+            const int64_t angle = (int64_t)(row - 1) * (from.width / 2) + c / 2;
+            float v[STEP], cosine[STEP / 2], sine[STEP / 2];
+            load<T, STEP>(v, tile + r * LD + c);
+            load<float, STEP / 2>(cosine, from.cosines + angle);
+            load<float, STEP / 2>(sine, from.sines + angle);
+#pragma unroll
+            for (int k = 0; k < STEP; k += 2) {
+                const float x = v[k], y = v[k + 1];
+                v[k] = x * cosine[k / 2] - y * sine[k / 2];
+                v[k + 1] = y * cosine[k / 2] + x * sine[k / 2];
+            }
+            store<T, STEP>(tile + r * LD + c, v);
+        }
+    }
+
+    /* Both, with nothing in between. */
+    static __device__ __forceinline__ void load_now(T *tile, const head_rows<T> &from, int first)
+    {
+        start(tile, from, first);
+        wait_for_copies();
+        finish(tile, from, first);
+    }
+};
 
 /* A warp's 16 rows of a tile as the left side of products: in registers where there is room for
  * them, read anew for every product elsewhere. The tile must stay as it is. */

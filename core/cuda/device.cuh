@@ -78,6 +78,35 @@ __device__ __forceinline__ float two_to(float x)
 }
 constexpr float LOG2_E = 1.44269504088896341F;
 
+/* BYTES (4 or 16) from device memory to shared memory beside the work that follows, zeros where
+ * they do not exist; both addresses aligned. There for the thread itself once it has waited, for
+ * others after the next barrier. */
+template <int BYTES>
+__device__ __forceinline__ void start_copy(void *to, const void *from, bool exists)
+{
+#ifdef FC_CUDA_EMULATED
+    emulate_start_copy(to, exists ? from : nullptr, BYTES);
+#else
+    const uint32_t at = (uint32_t)__cvta_generic_to_shared(to), bytes = exists ? BYTES : 0;
+    if constexpr (BYTES == 16) {
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from),
+                     "r"(bytes)
+                     : "memory");
+    } else {
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(bytes)
+                     : "memory");
+    }
+#endif
+}
+__device__ __forceinline__ void wait_for_copies()
+{
+#ifdef FC_CUDA_EMULATED
+    emulate_wait_for_copies();
+#else
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
+
 /* N values that move as one access of up to 16 bytes. */
 template <typename T, int N> struct alignas(N * sizeof(T)) pack {
     T v[N];

@@ -5,16 +5,16 @@
  * Back, one kernel has a block a tile of keys and sums over queries (dk, dv), another a block a
  * tile of queries and sums over keys (dq): the scores are computed twice, but every sum has one
  * owner and one order, so there are no atomics. Scores never leave the registers: a result of one
- * product is the left side of the next. Rotary positions are applied as tiles are loaded
- * and undone as gradients are stored, in float; tables, log sums and statistics are float in either
- * type. */
+ * product is the left side of the next. While one tile is at work the next is copied. Rotary
+ * positions are applied to tiles that have come and undone as gradients are stored, in float;
+ * tables, log sums and statistics are float in either type. */
 #include "core/cuda/attention_tile.cuh"
 
 namespace
 {
 
 /* A warp's 16 rows of a result, times scale, to rows from `first` on of one head: the way back of
- * load_tile, N as there. */
+ * tile_loader, N as there. */
 template <typename T, int N, int PARTS>
 __device__ __forceinline__ void
 store_rows(fci_out out, int64_t at, int64_t stride, const float (&acc)[PARTS][4], int first,
@@ -56,42 +56,50 @@ store_rows(fci_out out, int64_t at, int64_t stride, const float (&acc)[PARTS][4]
 }
 
 template <typename T, int WIDE, int N>
-__global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS) attention(fci_attention_args a)
+__global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS, WIDE <= 64 ? 2 : 1)
+    attention(fci_attention_args a)
 {
     using S = tiles<T, WIDE>;
+    using queries = tile_loader<T, WIDE, N, S::QUERIES, S::QUERY_THREADS>;
+    using keys = tile_loader<T, WIDE, N, S::ROWS, S::QUERY_THREADS>;
     FC_DYNAMIC_SHARED(shared);
-    T *q = reinterpret_cast<T *>(shared), *k = q + 2 * S::TILE, *v = k + S::TILE;
+    T *q = reinterpret_cast<T *>(shared), *k = q + 2 * S::TILE,
+      *v = k + 2 * S::TILE; /* k, v: two */
     const head h = head_of(a, (int)blockIdx.y);
     const int begin = (int)blockIdx.z * S::QUERIES;
     if (begin >= h.queries) {
         return;
     }
-    const float *cosines = (const float *)a.rope_cos, *sines = (const float *)a.rope_sin;
+    const head_rows<T> q_rows = rows_of<T>(a.q, h.first_q, a.q_stride, h, h.queries,
+                                           a.rope_q ? &a : nullptr),
+                       k_rows = rows_of<T>(a.k, h.first_k, a.k_stride, h, h.keys, &a),
+                       v_rows = rows_of<T>(a.v, h.first_k, a.k_stride, h, h.keys, nullptr);
     const int warp_row = (int)threadIdx.x / WARP * 16, query = begin + warp_row;
-    load_tile<T, WIDE, N, S::QUERIES, S::QUERY_THREADS>(
-        q, (const T *)a.q + h.first_q * a.q_stride + h.column, a.q_stride, begin, h.queries,
-        h.width, a.rope_q ? cosines : nullptr, sines);
+    const int end = visible(h, a.causal, begin + S::QUERIES);
+    keys::start(k, k_rows, 0);
+    keys::start(v, v_rows, 0);
+    queries::load_now(q, q_rows, begin);
     __syncthreads();
-    const own_rows<T, WIDE> queries(q + warp_row * S::LD);
+    const own_rows<T, WIDE> own(q + warp_row * S::LD);
     const float scale = h.scale * LOG2_E; /* e^(score * h.scale) = 2^(score * scale) */
     float out[S::PARTS][4], most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
     clear(out);
-    const int end = visible(h, a.causal, begin + S::QUERIES);
-    for (int key = 0; key < end; key += S::ROWS) {
-        __syncthreads(); /* the tiles before have been read */
-        const int64_t at = h.first_k * a.k_stride + h.column;
-        load_tile<T, WIDE, N, S::ROWS, S::QUERY_THREADS>(k, (const T *)a.k + at, a.k_stride, key,
-                                                         h.keys, h.width, cosines, sines);
-        load_tile<T, WIDE, N, S::ROWS, S::QUERY_THREADS>(v, (const T *)a.v + at, a.k_stride, key,
-                                                         h.keys, h.width, nullptr, nullptr);
-        __syncthreads();
+    size_t now = 0; /* the tiles at work; the others' copies are on their way */
+    for (int key = 0; key < end; key += S::ROWS, now = S::TILE - now) {
+        wait_for_copies();
+        keys::finish(k + now, k_rows, key);
+        __syncthreads(); /* these tiles are whole, and the others have been read */
+        if (key + S::ROWS < end) {
+            keys::start(k + S::TILE - now, k_rows, key + S::ROWS);
+            keys::start(v + S::TILE - now, v_rows, key + S::ROWS);
+        }
         const int own_end = visible(h, a.causal, query + 16);
         if (query >= h.queries || key >= own_end) {
             continue; /* a warp that has no rows, or sees none of these keys, has only loaded */
         }
         const int depth = filled(key, own_end, S::ROWS);
         float s[S::SCORE_PARTS][4];
-        queries.scores(s, k, depth / 8);
+        own.scores(s, k + now, depth / 8);
         hide_unseen(s, h, a.causal, query, key);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
@@ -123,7 +131,7 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS) attention(fci_a
                 out[part][2 * half + 1] *= keep;
             }
         }
-        add_weighted<T, WIDE>(out, s, v, depth);
+        add_weighted<T, WIDE>(out, s, v + now, depth);
     }
     const int64_t stride = (int64_t)a.heads * h.width;
 #pragma unroll
@@ -183,20 +191,39 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
     attention_dkv(fci_attention_args a, const float *__restrict__ delta_TH)
 {
     using S = tiles<T, WIDE>;
+    using loader = tile_loader<T, WIDE, N, S::ROWS, S::THREADS>;
     FC_DYNAMIC_SHARED(shared);
-    T *q = reinterpret_cast<T *>(shared), *k = q + S::TILE, *v = k + S::TILE, *dy = v + S::TILE;
-    float *lse = reinterpret_cast<float *>(dy + S::TILE), *delta = lse + S::ROWS;
+    T *k = reinterpret_cast<T *>(shared), *v = k + S::TILE;
+    T *q = v + S::TILE, *dy = q + 2 * S::TILE; /* two of each, and of the rows' numbers */
+    float *lse = reinterpret_cast<float *>(dy + 2 * S::TILE), *delta = lse + 2 * S::ROWS;
     const head h = head_of(a, (int)blockIdx.y);
     const int begin = (int)blockIdx.z * S::ROWS;
     if (begin >= h.keys) {
         return;
     }
-    const float *cosines = (const float *)a.rope_cos, *sines = (const float *)a.rope_sin;
-    const int64_t k_at = h.first_k * a.k_stride + h.column, stride = (int64_t)a.heads * h.width;
-    load_tile<T, WIDE, N, S::ROWS, S::THREADS>(k, (const T *)a.k + k_at, a.k_stride, begin, h.keys,
-                                               h.width, cosines, sines);
-    load_tile<T, WIDE, N, S::ROWS, S::THREADS>(v, (const T *)a.v + k_at, a.k_stride, begin, h.keys,
-                                               h.width, nullptr, nullptr);
+    const int64_t stride = (int64_t)a.heads * h.width;
+    const head_rows<T> q_rows = rows_of<T>(a.q, h.first_q, a.q_stride, h, h.queries,
+                                           a.rope_q ? &a : nullptr),
+                       k_rows = rows_of<T>(a.k, h.first_k, a.k_stride, h, h.keys, &a),
+                       v_rows = rows_of<T>(a.v, h.first_k, a.k_stride, h, h.keys, nullptr),
+                       dy_rows = rows_of<T>(a.dy, h.first_q, stride, h, h.queries, nullptr);
+    const auto start_queries = [&](int query, int buffer) {
+        loader::start(q + buffer * S::TILE, q_rows, query);
+        loader::start(dy + buffer * S::TILE, dy_rows, query);
+        for (int i = (int)threadIdx.x; i < S::ROWS; i += S::THREADS) {
+            const bool exists = query + i < h.queries;
+            const int64_t at = exists ? (h.first_q + query + i) * a.heads + blockIdx.y : 0;
+            start_copy<4>(lse + buffer * S::ROWS + i, (const float *)a.lse + at, exists);
+            start_copy<4>(delta + buffer * S::ROWS + i, delta_TH + at, exists);
+        }
+    };
+    /* Causal: queries before the tile's first key see none of it. */
+    const int first_query = a.causal ? begin : 0;
+    if (first_query < h.queries) {
+        start_queries(first_query, 0);
+    }
+    loader::load_now(k, k_rows, begin);
+    loader::load_now(v, v_rows, begin);
     __syncthreads();
     const int warp_row = (int)threadIdx.x / WARP * 16, key = begin + warp_row;
     const own_rows<T, WIDE> keys(k + warp_row * S::LD), values(v + warp_row * S::LD);
@@ -204,22 +231,16 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
     float dk[S::PARTS][4], dv[S::PARTS][4];
     clear(dk);
     clear(dv);
-    /* Causal: queries before the tile's first key see none of it. */
-    for (int query = a.causal ? begin : 0; query < h.queries; query += S::ROWS) {
-        __syncthreads(); /* the tiles before have been read */
-        load_tile<T, WIDE, N, S::ROWS, S::THREADS>(
-            q, (const T *)a.q + h.first_q * a.q_stride + h.column, a.q_stride, query, h.queries,
-            h.width, a.rope_q ? cosines : nullptr, sines);
-        load_tile<T, WIDE, N, S::ROWS, S::THREADS>(
-            dy, (const T *)a.dy + h.first_q * stride + h.column, stride, query, h.queries, h.width,
-            nullptr, nullptr);
-        for (int i = (int)threadIdx.x; i < S::ROWS; i += S::THREADS) {
-            const bool exists = query + i < h.queries;
-            const int64_t at = (h.first_q + query + i) * a.heads + blockIdx.y;
-            lse[i] = exists ? ((const float *)a.lse)[at] * LOG2_E : 0;
-            delta[i] = exists ? delta_TH[at] : 0;
+    int now = 0;
+    for (int query = first_query; query < h.queries; query += S::ROWS, now = 1 - now) {
+        const T *q_now = q + now * S::TILE, *dy_now = dy + now * S::TILE;
+        const float *lse_now = lse + now * S::ROWS, *delta_now = delta + now * S::ROWS;
+        wait_for_copies();
+        loader::finish(q + now * S::TILE, q_rows, query);
+        __syncthreads(); /* these tiles are whole, and the others have been read */
+        if (query + S::ROWS < h.queries) {
+            start_queries(query + S::ROWS, 1 - now);
         }
-        __syncthreads();
         if (key >= h.keys) {
             continue; /* a warp without keys has only loaded */
         }
@@ -230,51 +251,55 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
             }
             const int here = depth - first < SLICE ? depth - first : SLICE;
             float s[SLICE_PARTS][4], dp[SLICE_PARTS][4];
-            keys.scores(s, q + first * S::LD, here / 8);
-            values.scores(dp, dy + first * S::LD, here / 8);
+            keys.scores(s, q_now + first * S::LD, here / 8);
+            values.scores(dp, dy_now + first * S::LD, here / 8);
 #pragma unroll
             for (int part = 0; part < SLICE_PARTS; part++) {
 #pragma unroll
                 for (int i = 0; i < 4; i++) { /* queries beyond the last are zeros: they add none */
                     const int row = first + part * 8 + lane_col() + i % 2;
                     const bool hidden = a.causal && key + lane_row() + i / 2 * 8 > query + row;
-                    const float p = hidden ? 0 : two_to(fmaf(s[part][i], scale, -lse[row]));
+                    const float p = hidden ? 0 : two_to(s[part][i] * scale - lse_now[row] * LOG2_E);
                     s[part][i] = p;
-                    dp[part][i] = p * (dp[part][i] - delta[row]);
+                    dp[part][i] = p * (dp[part][i] - delta_now[row]);
                 }
             }
-            add_weighted<T, WIDE>(dv, s, dy + first * S::LD, here);
-            add_weighted<T, WIDE>(dk, dp, q + first * S::LD, here);
+            add_weighted<T, WIDE>(dv, s, dy_now + first * S::LD, here);
+            add_weighted<T, WIDE>(dk, dp, q_now + first * S::LD, here);
         }
     }
-    store_rows<T, N>(a.dk, k_at, a.k_stride, dk, key, h.keys, h.width, h.scale, cosines, sines);
+    const int64_t k_at = h.first_k * a.k_stride + h.column;
+    store_rows<T, N>(a.dk, k_at, a.k_stride, dk, key, h.keys, h.width, h.scale, k_rows.cosines,
+                     k_rows.sines);
     store_rows<T, N>(a.dv, k_at, a.k_stride, dv, key, h.keys, h.width, 1, nullptr, nullptr);
 }
 
 /* dq of a tile of queries, a warp owns 16. */
 template <typename T, int WIDE, int N>
-__global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS)
+__global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS, WIDE <= 64 ? 2 : 1)
     attention_dq(fci_attention_args a, const float *__restrict__ delta_TH)
 {
     using S = tiles<T, WIDE>;
+    using own_loader = tile_loader<T, WIDE, N, S::QUERIES, S::QUERY_THREADS>;
+    using loader = tile_loader<T, WIDE, N, S::ROWS, S::QUERY_THREADS>;
     FC_DYNAMIC_SHARED(shared);
-    T *q = reinterpret_cast<T *>(shared), *dy = q + 2 * S::TILE, *k = dy + 2 * S::TILE,
-      *v = k + S::TILE;
+    T *q = reinterpret_cast<T *>(shared), *dy = q + 2 * S::TILE;
+    T *k = dy + 2 * S::TILE, *v = k + 2 * S::TILE; /* two of each */
     const head h = head_of(a, (int)blockIdx.y);
     const int begin = (int)blockIdx.z * S::QUERIES;
     if (begin >= h.queries) {
         return;
     }
-    const float *cosines = (const float *)a.rope_cos, *sines = (const float *)a.rope_sin;
-    const int64_t q_at = h.first_q * a.q_stride + h.column,
-                  k_at = h.first_k * a.k_stride + h.column;
     const int64_t stride = (int64_t)a.heads * h.width;
-    load_tile<T, WIDE, N, S::QUERIES, S::QUERY_THREADS>(q, (const T *)a.q + q_at, a.q_stride, begin,
-                                                        h.queries, h.width,
-                                                        a.rope_q ? cosines : nullptr, sines);
-    load_tile<T, WIDE, N, S::QUERIES, S::QUERY_THREADS>(
-        dy, (const T *)a.dy + h.first_q * stride + h.column, stride, begin, h.queries, h.width,
-        nullptr, nullptr);
+    const head_rows<T> q_rows = rows_of<T>(a.q, h.first_q, a.q_stride, h, h.queries,
+                                           a.rope_q ? &a : nullptr),
+                       k_rows = rows_of<T>(a.k, h.first_k, a.k_stride, h, h.keys, &a),
+                       v_rows = rows_of<T>(a.v, h.first_k, a.k_stride, h, h.keys, nullptr),
+                       dy_rows = rows_of<T>(a.dy, h.first_q, stride, h, h.queries, nullptr);
+    loader::start(k, k_rows, 0);
+    loader::start(v, v_rows, 0);
+    own_loader::start(dy, dy_rows, begin);
+    own_loader::load_now(q, q_rows, begin);
     __syncthreads();
     const int warp_row = (int)threadIdx.x / WARP * 16, query = begin + warp_row;
     const own_rows<T, WIDE> queries(q + warp_row * S::LD), slopes(dy + warp_row * S::LD);
@@ -289,13 +314,15 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS)
         delta[half] = row < h.queries ? delta_TH[at] : 0;
     }
     const int end = visible(h, a.causal, begin + S::QUERIES);
-    for (int key = 0; key < end; key += S::ROWS) {
+    size_t now = 0;
+    for (int key = 0; key < end; key += S::ROWS, now = S::TILE - now) {
+        wait_for_copies();
+        loader::finish(k + now, k_rows, key);
         __syncthreads();
-        load_tile<T, WIDE, N, S::ROWS, S::QUERY_THREADS>(k, (const T *)a.k + k_at, a.k_stride, key,
-                                                         h.keys, h.width, cosines, sines);
-        load_tile<T, WIDE, N, S::ROWS, S::QUERY_THREADS>(v, (const T *)a.v + k_at, a.k_stride, key,
-                                                         h.keys, h.width, nullptr, nullptr);
-        __syncthreads();
+        if (key + S::ROWS < end) {
+            loader::start(k + S::TILE - now, k_rows, key + S::ROWS);
+            loader::start(v + S::TILE - now, v_rows, key + S::ROWS);
+        }
         const int own_end = visible(h, a.causal, query + 16);
         if (query >= h.queries || key >= own_end) {
             continue;
@@ -304,8 +331,8 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS)
         for (int first = 0; first < depth; first += SLICE) {
             const int here = depth - first < SLICE ? depth - first : SLICE;
             float s[SLICE_PARTS][4], dp[SLICE_PARTS][4];
-            queries.scores(s, k + first * S::LD, here / 8);
-            slopes.scores(dp, v + first * S::LD, here / 8);
+            queries.scores(s, k + now + first * S::LD, here / 8);
+            slopes.scores(dp, v + now + first * S::LD, here / 8);
             hide_unseen(s, h, a.causal, query, key + first);
 #pragma unroll
             for (int part = 0; part < SLICE_PARTS; part++) {
@@ -315,18 +342,18 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS)
                     dp[part][i] = p * (dp[part][i] - delta[i / 2]);
                 }
             }
-            add_weighted<T, WIDE>(dq, dp, k + first * S::LD, here);
+            add_weighted<T, WIDE>(dq, dp, k + now + first * S::LD, here);
         }
     }
-    store_rows<T, N>(a.dq, q_at, a.q_stride, dq, query, h.queries, h.width, h.scale,
-                     a.rope_q ? cosines : nullptr, sines);
+    store_rows<T, N>(a.dq, h.first_q * a.q_stride + h.column, a.q_stride, dq, query, h.queries,
+                     h.width, h.scale, q_rows.cosines, q_rows.sines);
 }
 
 template <typename T, int WIDE, int N> void launch_forward(const fci_attention_args &a)
 {
     using S = tiles<T, WIDE>;
     const dim3 grid((unsigned)a.sequences, (unsigned)a.heads, blocks_for(a.longest_q, S::QUERIES));
-    FC_LAUNCH((attention<T, WIDE, N>), grid, S::QUERY_THREADS, 4 * S::TILE * sizeof(T), a);
+    FC_LAUNCH((attention<T, WIDE, N>), grid, S::QUERY_THREADS, 6 * S::TILE * sizeof(T), a);
 }
 
 template <typename T, int WIDE, int N>
@@ -335,13 +362,13 @@ void launch_backward(const fci_attention_args &a, const float *delta)
     using S = tiles<T, WIDE>;
     if ((a.dk.at != nullptr || a.dv.at != nullptr) && a.longest_k > 0) {
         const dim3 grid((unsigned)a.sequences, (unsigned)a.heads, blocks_for(a.longest_k, S::ROWS));
-        const size_t shared = 4 * S::TILE * sizeof(T) + 2 * S::ROWS * sizeof(float);
+        const size_t shared = 6 * S::TILE * sizeof(T) + 4 * S::ROWS * sizeof(float);
         FC_LAUNCH((attention_dkv<T, WIDE, N>), grid, S::THREADS, shared, a, delta);
     }
     if (a.dq.at != nullptr && a.longest_q > 0) {
         const dim3 grid((unsigned)a.sequences, (unsigned)a.heads,
                         blocks_for(a.longest_q, S::QUERIES));
-        FC_LAUNCH((attention_dq<T, WIDE, N>), grid, S::QUERY_THREADS, 6 * S::TILE * sizeof(T), a,
+        FC_LAUNCH((attention_dq<T, WIDE, N>), grid, S::QUERY_THREADS, 8 * S::TILE * sizeof(T), a,
                   delta);
     }
 }

@@ -12,6 +12,7 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
               const double *__restrict__ rows, double *__restrict__ out)
 {
     using S = tiles<T, WIDE>;
+    using loader = tile_loader<T, WIDE, N, S::ROWS, S::THREADS>;
     FC_DYNAMIC_SHARED(shared);
     float *e = reinterpret_cast<float *>(shared); /* (ROWS, ROWS) */
     T *q = reinterpret_cast<T *>(e + S::ROWS * S::ROWS), *k = q + S::TILE, *v = k + S::TILE,
@@ -22,27 +23,23 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
     if (key >= any.keys) {
         return;
     }
-    const float *cosines = (const float *)a.rope_cos, *sines = (const float *)a.rope_sin;
     const double *weights = rows + any.first_k + (query_of != nullptr ? query_of[blockIdx.x] : 0);
     const int64_t stride = (int64_t)a.heads * any.width;
     double sum = 0;
     for (int index = 0; index < a.heads; index++) {
         const head h = head_of(a, index);
-        const int64_t q_at = h.first_q * a.q_stride + h.column,
-                      k_at = h.first_k * a.k_stride + h.column;
+        const head_rows<T> q_rows = rows_of<T>(a.q, h.first_q, a.q_stride, h, h.queries,
+                                               a.rope_q ? &a : nullptr),
+                           k_rows = rows_of<T>(a.k, h.first_k, a.k_stride, h, h.keys, &a),
+                           v_rows = rows_of<T>(a.v, h.first_k, a.k_stride, h, h.keys, nullptr),
+                           dy_rows = rows_of<T>(a.dy, h.first_q, stride, h, h.queries, nullptr);
         __syncthreads();
-        load_tile<T, WIDE, N, S::ROWS, S::THREADS>(k, (const T *)a.k + k_at, a.k_stride, key,
-                                                   h.keys, h.width, cosines, sines);
-        load_tile<T, WIDE, N, S::ROWS, S::THREADS>(v, (const T *)a.v + k_at, a.k_stride, key,
-                                                   h.keys, h.width, nullptr, nullptr);
+        loader::load_now(k, k_rows, key);
+        loader::load_now(v, v_rows, key);
         for (int query = 0; query < h.queries; query += S::ROWS) {
             __syncthreads();
-            load_tile<T, WIDE, N, S::ROWS, S::THREADS>(q, (const T *)a.q + q_at, a.q_stride, query,
-                                                       h.queries, h.width,
-                                                       a.rope_q ? cosines : nullptr, sines);
-            load_tile<T, WIDE, N, S::ROWS, S::THREADS>(
-                dy, (const T *)a.dy + h.first_q * stride + h.column, stride, query, h.queries,
-                h.width, nullptr, nullptr);
+            loader::load_now(q, q_rows, query);
+            loader::load_now(dy, dy_rows, query);
             __syncthreads();
             float s[S::SCORE_PARTS][4], g[S::SCORE_PARTS][4];
             own_rows<T, WIDE>(q + warp_row * S::LD).scores(s, k);

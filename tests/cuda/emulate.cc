@@ -68,11 +68,19 @@ struct fiber {
     int thread = 0;
 };
 
+struct pending_copy {
+    int thread;
+    void *to;
+    const void *from;
+    int bytes;
+};
+
 struct block_state {
     std::vector<std::unique_ptr<fiber>> fibers;
     std::vector<warp_state> warps;
     gate all;
     std::vector<uint64_t> shared;
+    std::vector<pending_copy> copies;
     ucontext_t scheduler_context;
     void *scheduler = nullptr;
     fiber *running = nullptr;
@@ -250,6 +258,10 @@ void emulate_launch(dim3 grid, dim3 threads, size_t shared_bytes, const std::fun
         block.all = gate();
         block.warps.assign((threads.x + LANES - 1) / LANES, warp_state());
         run_block((int)threads.x);
+        if (!block.copies.empty()) {
+            std::fprintf(stderr, "emulate: a block ended before its copies\n");
+            std::abort();
+        }
     }
     emulate_close_memory();
 }
@@ -283,6 +295,32 @@ uint64_t emulate_exchange(uint64_t value, int lane)
     slots[block.current % LANES] = value;
     pass(w.at, warp_members());
     return slots[lane];
+}
+
+void emulate_start_copy(void *to, const void *from, int bytes)
+{
+    if ((uintptr_t)to % (unsigned)bytes != 0 || (uintptr_t)from % (unsigned)bytes != 0) {
+        std::fprintf(stderr, "emulate: a copy of %d bytes from %p to %p is not aligned\n", bytes,
+                     from, to);
+        std::abort();
+    }
+    std::memset(to, 0xFF, (size_t)bytes);
+    block.copies.push_back({block.current, to, from, bytes});
+}
+
+void emulate_wait_for_copies(void)
+{
+    size_t left = 0;
+    for (const pending_copy &c : block.copies) {
+        if (c.thread != block.current) {
+            block.copies[left++] = c;
+        } else if (c.from != nullptr) {
+            std::memcpy(c.to, c.from, (size_t)c.bytes);
+        } else {
+            std::memset(c.to, 0, (size_t)c.bytes);
+        }
+    }
+    block.copies.resize(left);
 }
 
 static float half_of(uint32_t pair, int which)

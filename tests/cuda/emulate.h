@@ -92,6 +92,11 @@ template <typename T> static inline T __shfl_sync(unsigned, T value, int lane)
     return emulate_shuffle(value, lane % 32);
 }
 
+/* cp.async of the PTX manual: `to` holds NaN until the thread waits; zeros for NULL. Ends the test
+ * where an address is not aligned. */
+void emulate_start_copy(void *to, const void *from, int bytes);
+void emulate_wait_for_copies(void);
+
 /* m16n8k16 of the PTX manual, bf16 to float: fragments as core/cuda/mma.cuh hands them over. */
 void emulate_mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 /* ldmatrix of the PTX manual, four 8 x 8 matrices: `row` is the one whose address this lane gives.
