@@ -33,7 +33,8 @@ std::mutex lock;
 std::vector<range> ranges; /* under lock, as all below */
 size_t held;
 int open_count;
-bool strict; /* a device was set: kernels get its addresses alone */
+bool strict;                               /* a device was set: kernels get its addresses alone */
+std::chrono::steady_clock::duration ahead; /* of the clock, as tests asked for */
 int current_device;
 
 void protect(int how)
@@ -245,6 +246,22 @@ cudaError_t cudaMemsetAsync(void *to, int byte, size_t bytes, cudaStream_t)
     return cudaSuccess;
 }
 
+cudaError_t cudaMemset2DAsync(void *to, size_t pitch, int byte, size_t width, size_t height,
+                              cudaStream_t)
+{
+    if (width > pitch) {
+        return cudaErrorInvalidValue;
+    }
+    if (emulate_is_device(to, (height - 1) * pitch + width) == 0) {
+        refuse("filling", to, width);
+    }
+    const opened memory;
+    for (size_t i = 0; i < height; i++) {
+        std::memset(static_cast<char *>(to) + i * pitch, byte, width);
+    }
+    return cudaSuccess;
+}
+
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned)
 {
     *stream = new emulate_stream();
@@ -286,7 +303,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    event->at = std::chrono::steady_clock::now();
+    event->at = std::chrono::steady_clock::now() + ahead;
     event->recorded = true;
     return stream != nullptr ? cudaSuccess : cudaErrorInvalidValue;
 }
@@ -299,6 +316,12 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     return cudaEventQuery(event);
+}
+
+void emulate_advance_clock(double milliseconds)
+{
+    ahead += std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+        std::chrono::duration<double, std::milli>(milliseconds));
 }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end)

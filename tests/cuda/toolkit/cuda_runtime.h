@@ -52,6 +52,8 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total);
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void *to, int byte, size_t bytes, cudaStream_t stream);
+cudaError_t cudaMemset2DAsync(void *to, size_t pitch, int byte, size_t width, size_t height,
+                              cudaStream_t stream);
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
@@ -70,6 +72,8 @@ void emulate_open_memory(void);
 void emulate_close_memory(void);
 /** Ends the process where a word of these bytes looks like an address of the host's. */
 void emulate_check_addresses(const void *argument, size_t bytes);
+/** What events are recorded from now on lies this much later than it does. */
+void emulate_advance_clock(double milliseconds);
 /** 0, or 1 where any byte of these lies in device memory. */
 int emulate_is_device(const void *at, size_t bytes);
 
