@@ -6,8 +6,10 @@
 #include "core/memory.h"
 #include "core/rehearsal.h"
 #include "launch/dist.h"
+#include "launch/folder.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* The rank's CUDA device: opened once, as a sweep runs many experiments in one process. */
@@ -107,6 +109,35 @@ static void name_place(int index)
     fc_fatal_set_place(place);
 }
 
+/* Heap; NULL where the environment names no place. */
+static char *cache_folder(void)
+{
+    const char *own = getenv("FINECLIP_CACHE"), *users = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    if (own != NULL && *own != '\0') {
+        return fc_strdup(own);
+    }
+    if (users != NULL && *users == '/') { /* what is relative is to be ignored */
+        return fc_format("%s/fineclip", users);
+    }
+    return home != NULL && *home != '\0' ? fc_format("%s/.cache/fineclip", home) : NULL;
+}
+
+/* Algorithms of products: the fastest ones, unless the run promises the same bits each time. */
+static void tune(const fc_config *config)
+{
+    if (config->deterministic) {
+        fc_cuda_tune_products(false, NULL);
+        return;
+    }
+    char *folder = cache_folder();
+    if (folder != NULL && fc_folder_make(folder) != FC_OK) {
+        fc_error_clear(); /* whoever writes there says that it cannot */
+    }
+    fc_cuda_tune_products(true, folder);
+    fc_free(&folder);
+}
+
 static fc_status open_cuda(const fc_comm *comm)
 {
     const int index = fc_comm_local_rank(comm) % fc_cuda_device_count();
@@ -136,6 +167,7 @@ fc_status fc_device_open(fc_device *out, const fc_config *config, fc_comm *comm)
         FC_TRY(fc_dist_agree(fc_cuda_connect(comm)));
         connected = true;
     }
+    tune(config);
     out->backend = cuda;
     out->compute = cuda_type(config);
     return FC_OK;

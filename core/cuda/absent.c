@@ -33,6 +33,12 @@ fc_status fc_cuda_connect(fc_comm *comm)
     return absent();
 }
 
+void fc_cuda_tune_products(bool on, const char *folder)
+{
+    (void)on;
+    (void)folder;
+}
+
 const char *fc_cuda_device_name(void)
 {
     return "none";

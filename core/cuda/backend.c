@@ -85,6 +85,11 @@ fc_status fc_cuda_connect(fc_comm *comm)
     return FC_OK;
 }
 
+void fc_cuda_tune_products(bool on, const char *folder)
+{
+    fci_cuda_gemm_tune(on, folder);
+}
+
 /* Random values, as training has them: with equal ones fewer bits flip, a device draws less power
  * and runs faster than it ever does. A block of them is repeated. */
 static void draw_operand(void *to, fc_dtype type, int64_t side, uint64_t stream)

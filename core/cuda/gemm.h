@@ -14,7 +14,7 @@ extern "C" {
  *  bias   (n) of d's type; NULL: none
  *  d      of d_type, FC_F32 or `type`; rows ldd apart
  *  Sums are in float. On the rank's stream; failures end the job. The same arguments give the same
- *  bits. */
+ *  bits, in runs that are not tuned also from run to run. */
 typedef struct fci_cuda_gemm_args {
     fc_dtype type, d_type;
     bool a_transposed, b_transposed;
@@ -32,6 +32,11 @@ void fci_cuda_gemm(const fci_cuda_gemm_args *args);
 /** Open the library (cuBLASLt) and its workspace; FC_RUNTIME: which name was not found. */
 FC_NODISCARD fc_status fci_cuda_gemm_start(void);
 void fci_cuda_gemm_stop(void);
+/** on: time what the library suggests for large products, once a device, and take the fastest;
+ *  otherwise, and at the start, take its first suggestion.
+ *  folder  where the choice is kept, one file a device model and version of the library; the first
+ *          one that is given stays; NULL: for this process alone */
+void fci_cuda_gemm_tune(bool on, const char *folder);
 
 #ifdef __cplusplus
 }

@@ -161,6 +161,32 @@ void fci_cuda_free(void *at)
     FC_ASSERT(at == NULL);
 }
 
+/* What others may still ask for: NCCL for its buffers, the driver for kernels on their first call.
+ */
+static const size_t LEFT_FOR_OTHERS = (size_t)512 << 20;
+
+void *fci_cuda_borrow(size_t bytes)
+{
+    void *at = NULL;
+    size_t left = 0, total = 0;
+    fci_cuda_check(cudaMemGetInfo(&left, &total), "cudaMemGetInfo");
+    if (left < LEFT_FOR_OTHERS || bytes > left - LEFT_FOR_OTHERS) {
+        return NULL;
+    }
+    if (cudaMalloc(&at, bytes) != cudaSuccess) { /* free, but not in one piece */
+        (void)cudaGetLastError();
+        return NULL;
+    }
+    fci_cuda_check(cudaMemsetAsync(at, 0, bytes, device.stream), "cudaMemsetAsync");
+    return at;
+}
+
+void fci_cuda_give_back(void *at)
+{
+    fci_cuda_wait(device.stream);
+    fci_cuda_check(cudaFree(at), "cudaFree");
+}
+
 void fci_cuda_wait(cudaStream_t stream)
 {
     fci_cuda_check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");

@@ -29,6 +29,11 @@ void fci_cuda_check(cudaError_t error, const char *what);
  * how much was asked for and how much is free. */
 void *fci_cuda_alloc(size_t bytes);
 void fci_cuda_free(void *at); /* NULL is fine */
+/** Device memory for a moment that no plan knows of: NULL unless that much and some more is free,
+ * so that nobody else goes short. Neither held nor peak count it, which are compared with plans. */
+void *fci_cuda_borrow(size_t bytes);
+/** Waits for the rank's stream. */
+void fci_cuda_give_back(void *at);
 /** Bytes taken by fci_cuda_alloc, what libraries take left out; the most at once. */
 int64_t fci_cuda_held(void);
 int64_t fci_cuda_peak(void);

@@ -415,8 +415,9 @@ static void multiply(const problem *p, float alpha, const void *a, const void *b
 {
     const bool a_along = p->what->transposed[0] == CUBLAS_OP_N;
     const bool b_along = p->what->transposed[1] == CUBLAS_OP_T;
-    for (uint64_t j = 0; j < p->n; j++) {
-        for (uint64_t i = 0; i < p->m; i++) {
+    const uint64_t most = emulate_lt.corner_only ? 4 : UINT64_MAX;
+    for (uint64_t j = 0; j < p->n && j < most; j++) {
+        for (uint64_t i = 0; i < p->m && i < most; i++) {
             double sum = 0;
             for (uint64_t l = 0; l < p->k; l++) {
                 sum += operand(a, p->a, a_along, i, l) * operand(b, p->b, b_along, j, l);
@@ -500,7 +501,7 @@ EXPORTED cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDe
     NEED((uintptr_t)workspace % 256 == 0 && (workspace != NULL || workspace_bytes == 0));
     NEED(workspace_bytes >= emulate_lt.workspace[x->index]);
     NEED(workspace_bytes == 0 || in_device(workspace, workspace_bytes));
-    if (emulate_lt.fail_product) {
+    if (emulate_lt.fail_product || emulate_lt.milliseconds[x->index] < 0) {
         return refuse(CUBLAS_STATUS_EXECUTION_FAILED, "as the test asked for");
     }
     emulate_open_memory();
@@ -512,10 +513,14 @@ EXPORTED cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDe
         put_sums(&p, a, b);
     }
     emulate_close_memory();
+    double milliseconds = emulate_lt.milliseconds[x->index];
+    milliseconds += has_sums(p.what) ? emulate_lt.sums_milliseconds : 0;
+    milliseconds += emulate_lt.used[x->index] == emulate_lt.odd_product
+                        ? emulate_lt.odd_milliseconds[x->index]
+                        : 0;
+    emulate_advance_clock(milliseconds);
     emulate_lt.products++;
     emulate_lt.last = x->index;
     emulate_lt.used[x->index]++;
-    emulate_advance_clock(emulate_lt.milliseconds[x->index] +
-                          (has_sums(p.what) ? emulate_lt.sums_milliseconds : 0));
     return CUBLAS_STATUS_SUCCESS;
 }

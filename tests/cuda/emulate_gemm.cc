@@ -4,6 +4,8 @@
 #include "tests/cuda/emulate.h"
 #include "tests/cuda/toolkit/cuda_runtime.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <vector>
 
 static float value(const void *base, fc_dtype type, int64_t at)
@@ -73,4 +75,13 @@ fc_status fci_cuda_gemm_start(void)
 
 void fci_cuda_gemm_stop(void)
 {
+}
+
+/* Nothing to time; FINECLIP_EMULATED_TUNING shows what was asked for. */
+void fci_cuda_gemm_tune(bool on, const char *folder)
+{
+    if (std::getenv("FINECLIP_EMULATED_TUNING") != nullptr) {
+        std::fprintf(stderr, "emulate: tuning %s in %s\n", on ? "on" : "off",
+                     folder != nullptr ? folder : "nothing");
+    }
 }

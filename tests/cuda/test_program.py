@@ -1,5 +1,5 @@
 """fctest: timeout=240
-fctest: cases=golden,ways,bf16,ranks,terms,sides,choice
+fctest: cases=golden,ways,bf16,ranks,terms,sides,choice,tuning
 The whole program on an emulated device: device memory that the host may not touch, kernels as they are compiled for a GPU,
 NCCL over MPI. What runs here ran on no GPU; tests/gpu does the same on one.
 """
@@ -52,6 +52,28 @@ def fails(checks, words, status, text, ranks_=0, binary=CUDA, **environment):
     checks.that(got == status and text in err, "%s: %d, want %d and %r: %s" % (words, got, status, text, err))
 
 
+def tuning(checks):
+    """Products are timed unless the run is deterministic, and kept where the environment says."""
+    with tempfile.TemporaryDirectory() as top, runs.using(CUDA):
+        own, users, home = (os.path.join(top, name) for name in ("own/deep", "users", "home"))
+        for words, environment, said in [
+                ("", {"FINECLIP_CACHE": own, "XDG_CACHE_HOME": users, "HOME": home}, "on in " + own),
+                ("", {"FINECLIP_CACHE": "", "XDG_CACHE_HOME": users, "HOME": home}, f"on in {users}/fineclip"),
+                ("", {"FINECLIP_CACHE": "", "XDG_CACHE_HOME": "", "HOME": home}, f"on in {home}/.cache/fineclip"),
+                ("", {"FINECLIP_CACHE": "", "XDG_CACHE_HOME": "relative", "HOME": ""}, "on in nothing"),
+                ("deterministic=true", {"FINECLIP_CACHE": os.path.join(top, "never")}, "off in nothing")]:
+            call = [os.path.join(HERE, "bench_tiny.yaml"), "--dry-run", "device=cuda", "output=" + os.path.join(top, "runs")]
+            status, _, err = program.run_program(call + words.split(), environment={"FINECLIP_EMULATED_TUNING": "1", **environment})
+            checks.that(status == 0 and f"emulate: tuning {said}\n" in err, f"{words} {environment}: {status}, want {said!r}: {err}")
+            folder = said.split()[-1]
+            checks.that(folder == "nothing" or os.path.isdir(folder), folder + " was not made")
+        checks.that(not os.path.exists(os.path.join(top, "never")), "a deterministic run made a folder for timed products")
+        with open(os.path.join(top, "file"), "w", encoding="ascii"):
+            pass
+        status, _, err = program.run_program(call, environment={"FINECLIP_CACHE": os.path.join(top, "file", "below")})
+        checks.that(status == 0, f"a cache that cannot be made: {status}: {err}")
+
+
 def choice(checks):
     """auto takes the device; what cannot be had is said, and never replaced."""
     out = runs.bench(checks, CUDA, os.path.join(HERE, "bench_tiny.yaml"), [", bf16", "device: emulated device 0", "linear_fwd", "attention_bwd"])
@@ -79,7 +101,7 @@ def main():
     runs.small = True
     checks = program.Checks()
     {"golden": golden, "ways": ways, "bf16": bf16, "ranks": ranks, "terms": lambda c: runs.terms(c, CUDA),
-     "sides": lambda c: runs.sides(c, CUDA), "choice": choice}[sys.argv[1]](checks)
+     "sides": lambda c: runs.sides(c, CUDA), "choice": choice, "tuning": tuning}[sys.argv[1]](checks)
     return checks.end()
 
 
