@@ -15,11 +15,12 @@ enum { SLOTS = 1024 };
 /* What tells products apart for the choice of an algorithm. */
 typedef struct shape {
     int64_t m, n, k, lda, ldb, ldd;
-    int32_t type, d_type, a_transposed, b_transposed, has_add, has_bias, in_place, alignment;
+    int32_t type, d_type, a_transposed, b_transposed, has_add, has_bias, in_place, sums, alignment;
+    int32_t unused;
 } shape;
 
 typedef struct slot {
-    bool used;
+    bool used, plain; /* plain: better without the sums that are asked for */
     shape key;
     cublasLtMatmulAlgo_t algorithm;
 } slot;
@@ -69,7 +70,7 @@ void fci_cuda_gemm_tune(bool on, const char *folder)
 static int32_t alignment_of(const fci_cuda_gemm_args *g)
 {
     uintptr_t bits = (uintptr_t)g->a | (uintptr_t)g->b | (uintptr_t)g->d | (uintptr_t)g->add |
-                     (uintptr_t)g->bias | 256;
+                     (uintptr_t)g->bias | (uintptr_t)g->a_sums | (uintptr_t)g->b_sums | 256;
     return (int32_t)(bits & (~bits + 1));
 }
 
@@ -83,18 +84,49 @@ static uint64_t hash(const shape *key)
     return h;
 }
 
-static cublasLtMatmulAlgo_t choose(fci_lt_product *p, int32_t alignment)
+static bool wants_sums(const fci_cuda_gemm_args *g)
 {
-    cublasLtMatmulAlgo_t found;
-    if ((!gemm.tuned || !fci_gemm_tune_find(p, &found)) &&
-        fci_lt_suggest(p, alignment, 1, &found) == 0) {
-        fci_lt_check(CUBLAS_STATUS_NOT_SUPPORTED, "choice of an algorithm", p->args);
+    return g->a_sums != NULL || g->b_sums != NULL;
+}
+
+static fci_cuda_gemm_args without_sums(const fci_cuda_gemm_args *g)
+{
+    fci_cuda_gemm_args plain = *g;
+    plain.a_sums = plain.b_sums = NULL;
+    return plain;
+}
+
+/* Whether a product with sums, of so many milliseconds, takes longer than one without and reading
+ * the operand once more at the best rate a device has. */
+static bool sums_are_dear(const fci_cuda_gemm_args *g, double milliseconds)
+{
+    static const double BYTES_A_MILLISECOND = 3e9;
+    const fci_cuda_gemm_args plain = without_sums(g);
+    cublasLtMatmulAlgo_t its;
+    fci_lt_product p;
+    double alone;
+    const double bytes =
+        (double)(g->a_sums != NULL ? g->m : g->n) * (double)g->k * (double)fc_dtype_bytes(g->type);
+    fci_lt_describe(&p, &plain);
+    return fci_gemm_tune_find(&p, &its, &alone) &&
+           milliseconds > alone + bytes / BYTES_A_MILLISECOND;
+}
+
+static void choose(slot *s, fci_lt_product *p)
+{
+    double milliseconds;
+    if (gemm.tuned && fci_gemm_tune_find(p, &s->algorithm, &milliseconds)) {
+        s->plain = wants_sums(p->args) && sums_are_dear(p->args, milliseconds);
+    } else if (fci_lt_suggest(p, s->key.alignment, 1, &s->algorithm) == 0) {
+        s->plain = wants_sums(p->args);
+        if (!s->plain) {
+            fci_lt_check(CUBLAS_STATUS_NOT_SUPPORTED, "choice of an algorithm", p->args);
+        }
     }
-    return found;
 }
 
 /* The algorithm for a shape: chosen once. When the table is full it starts anew. */
-static const cublasLtMatmulAlgo_t *algorithm(fci_lt_product *p)
+static const slot *slot_of(fci_lt_product *p)
 {
     const fci_cuda_gemm_args *g = p->args;
     shape key;
@@ -112,6 +144,7 @@ static const cublasLtMatmulAlgo_t *algorithm(fci_lt_product *p)
                   .has_add = g->add != NULL,
                   .has_bias = g->bias != NULL,
                   .in_place = g->add == g->d,
+                  .sums = (g->a_sums != NULL) + 2 * (g->b_sums != NULL),
                   .alignment = alignment_of(g)};
     if (gemm.count > SLOTS / 2) {
         forget();
@@ -122,10 +155,11 @@ static const cublasLtMatmulAlgo_t *algorithm(fci_lt_product *p)
     }
     slot *s = &gemm.slots[at];
     if (!s->used) {
-        *s = (slot){.used = true, .key = key, .algorithm = choose(p, key.alignment)};
+        *s = (slot){.used = true, .key = key};
+        choose(s, p);
         gemm.count++;
     }
-    return &s->algorithm;
+    return s;
 }
 
 /* A product over a depth of 0: what is added, or zeros. */
@@ -140,16 +174,29 @@ static void no_product(const fci_cuda_gemm_args *g)
     }
 }
 
-void fci_cuda_gemm(const fci_cuda_gemm_args *g)
+bool fci_cuda_gemm(const fci_cuda_gemm_args *args)
 {
+    const bool wanted = wants_sums(args);
+    FC_ASSERT(!wanted || (args->d_type == FC_F32 && args->bias == NULL && args->alpha == 1));
+    FC_ASSERT(args->a_sums == NULL || (args->a_transposed && args->b_sums == NULL));
+    FC_ASSERT(args->b_sums == NULL || !args->b_transposed);
+    const fci_cuda_gemm_args plain = without_sums(args);
+    const fci_cuda_gemm_args *g = gemm.tuned ? args : &plain;
     if (g->m == 0 || g->n == 0) {
-        return;
+        return !wanted;
     }
     if (g->k == 0) {
         no_product(g);
-        return;
+        return !wanted;
     }
     fci_lt_product p;
     fci_lt_describe(&p, g);
-    fci_lt_check(fci_lt_multiply(&p, algorithm(&p), g->d), "product", g);
+    const slot *s = slot_of(&p);
+    if (s->plain) {
+        g = &plain;
+        fci_lt_describe(&p, g);
+        s = slot_of(&p);
+    }
+    fci_lt_check(fci_lt_multiply(&p, &s->algorithm, g->d), "product", g);
+    return !wanted || wants_sums(g);
 }

@@ -106,6 +106,13 @@ void fci_lt_describe(fci_lt_product *p, const fci_cuda_gemm_args *g)
         set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
         set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &g->bias, sizeof g->bias);
     }
+    if (g->a_sums != NULL || g->b_sums != NULL) { /* of the library's second and first */
+        const cublasLtEpilogue_t epilogue =
+            g->a_sums != NULL ? CUBLASLT_EPILOGUE_BGRADB : CUBLASLT_EPILOGUE_BGRADA;
+        float *const sums = g->a_sums != NULL ? g->a_sums : g->b_sums;
+        set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+        set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &sums, sizeof sums);
+    }
     const cudaDataType_t type = type_of(g->type);
     const uint64_t m = (uint64_t)g->m, n = (uint64_t)g->n, k = (uint64_t)g->k;
     fci_lt_check(lt.cublasLtMatrixLayoutInit_internal(&p->a, sizeof p->a, type,

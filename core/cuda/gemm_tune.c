@@ -25,7 +25,8 @@ static const double LEAST_FLOPS = 2e9, SAMPLE_FLOPS = 2e10, MARGIN = 0.98;
 /* Products that share an algorithm. */
 typedef struct bucket {
     int64_t m, n, k; /* rounded up */
-    int32_t type, d_type, a_transposed, b_transposed, has_add, has_bias, in_place, alignment;
+    int32_t type, d_type, a_transposed, b_transposed, has_add, has_bias, in_place, sums, alignment;
+    int32_t unused;
 } bucket;
 
 typedef struct timed {
@@ -80,8 +81,8 @@ static int32_t alignment_of(const fci_cuda_gemm_args *g)
 {
     const int64_t width = (int64_t)fc_dtype_bytes(g->type);
     const uintptr_t bits = (uintptr_t)g->a | (uintptr_t)g->b | (uintptr_t)g->d | (uintptr_t)g->add |
-                           (uintptr_t)g->bias | (uintptr_t)(g->lda * width) |
-                           (uintptr_t)(g->ldb * width) |
+                           (uintptr_t)g->bias | (uintptr_t)g->a_sums | (uintptr_t)g->b_sums |
+                           (uintptr_t)(g->lda * width) | (uintptr_t)(g->ldb * width) |
                            (uintptr_t)(g->ldd * (int64_t)fc_dtype_bytes(g->d_type)) | 16;
     return (int32_t)(bits & (~bits + 1));
 }
@@ -187,6 +188,7 @@ static const timed *measured(fci_lt_product *p)
                    .has_add = g->add != NULL,
                    .has_bias = g->bias != NULL,
                    .in_place = g->add == g->d,
+                   .sums = (g->a_sums != NULL) + 2 * (g->b_sums != NULL),
                    .alignment = alignment_of(g)};
     const timed *t = fci_gemm_cache_find(tune.known, &key);
     if (t == NULL && fci_gemm_cache_find(tune.hopeless, &key) == NULL) {
@@ -201,7 +203,7 @@ static const timed *measured(fci_lt_product *p)
     return t;
 }
 
-bool fci_gemm_tune_find(fci_lt_product *p, cublasLtMatmulAlgo_t *out)
+bool fci_gemm_tune_find(fci_lt_product *p, cublasLtMatmulAlgo_t *out, double *milliseconds)
 {
     if (flops_of(p->args) < LEAST_FLOPS) {
         return false;
@@ -211,5 +213,6 @@ bool fci_gemm_tune_find(fci_lt_product *p, cublasLtMatmulAlgo_t *out)
         return false;
     }
     *out = t->algorithm;
+    *milliseconds = t->milliseconds;
     return true;
 }

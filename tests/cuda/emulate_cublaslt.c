@@ -438,7 +438,8 @@ static void multiply(const problem *p, float alpha, const void *a, const void *b
 static void put_sums(const problem *p, const void *a, const void *b)
 {
     const bool of_a = p->what->epilogue == CUBLASLT_EPILOGUE_BGRADA;
-    for (uint64_t i = 0; i < (of_a ? p->m : p->n); i++) {
+    const uint64_t count = of_a ? p->m : p->n, most = emulate_lt.corner_only ? 4 : count;
+    for (uint64_t i = 0; i < count && i < most; i++) {
         double sum = 0;
         for (uint64_t l = 0; l < p->k; l++) {
             sum += of_a ? operand(a, p->a, true, i, l) : operand(b, p->b, true, i, l);

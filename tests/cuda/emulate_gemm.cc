@@ -43,9 +43,22 @@ static double product(const double *x, const double *y, int64_t k)
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
-void fci_cuda_gemm(const fci_cuda_gemm_args *g)
+static void put_sums(float *to, const std::vector<double> &x, int64_t count, int64_t k)
 {
-    const void *addresses[] = {g->a, g->b, g->d, g->add, g->bias};
+    for (int64_t i = 0; to != nullptr && i < count; i++) {
+        double sum = 0;
+        for (int64_t d = 0; d < k; d++) {
+            sum += x[(size_t)(i * k + d)];
+        }
+        to[i] = (float)sum;
+    }
+}
+
+static bool tuned;
+
+bool fci_cuda_gemm(const fci_cuda_gemm_args *g)
+{
+    const void *addresses[] = {g->a, g->b, g->d, g->add, g->bias, g->a_sums, g->b_sums};
     emulate_check_addresses(addresses, sizeof addresses);
     emulate_open_memory();
     const std::vector<double> a = lines(g->a, g->type, g->m, g->k, g->a_transposed ? 1 : g->lda,
@@ -65,7 +78,13 @@ void fci_cuda_gemm(const fci_cuda_gemm_args *g)
             }
         }
     }
+    const bool wanted = g->a_sums != nullptr || g->b_sums != nullptr, sums = tuned && g->k > 0;
+    if (sums) {
+        put_sums(g->a_sums, a, g->m, g->k);
+        put_sums(g->b_sums, b, g->n, g->k);
+    }
     emulate_close_memory();
+    return !wanted || sums;
 }
 
 fc_status fci_cuda_gemm_start(void)
@@ -77,9 +96,10 @@ void fci_cuda_gemm_stop(void)
 {
 }
 
-/* Nothing to time; FINECLIP_EMULATED_TUNING shows what was asked for. */
+/* Nothing to time, and sums with products; FINECLIP_EMULATED_TUNING shows what was asked for. */
 void fci_cuda_gemm_tune(bool on, const char *folder)
 {
+    tuned = on;
     if (std::getenv("FINECLIP_EMULATED_TUNING") != nullptr) {
         std::fprintf(stderr, "emulate: tuning %s in %s\n", on ? "on" : "off",
                      folder != nullptr ? folder : "nothing");

@@ -34,7 +34,8 @@ std::vector<range> ranges; /* under lock, as all below */
 size_t held;
 int open_count;
 bool strict;                               /* a device was set: kernels get its addresses alone */
-std::chrono::steady_clock::duration ahead; /* of the clock, as tests asked for */
+bool by_hand;                              /* the clock of events is a test's */
+std::chrono::steady_clock::time_point now; /* on it */
 int current_device;
 
 void protect(int how)
@@ -303,7 +304,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
-    event->at = std::chrono::steady_clock::now() + ahead;
+    event->at = by_hand ? now : std::chrono::steady_clock::now();
     event->recorded = true;
     return stream != nullptr ? cudaSuccess : cudaErrorInvalidValue;
 }
@@ -320,7 +321,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 
 void emulate_advance_clock(double milliseconds)
 {
-    ahead += std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+    by_hand = true;
+    now += std::chrono::duration_cast<std::chrono::steady_clock::duration>(
         std::chrono::duration<double, std::milli>(milliseconds));
 }
 

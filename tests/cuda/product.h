@@ -116,7 +116,7 @@ struct setting {
           ldd(s.n + s.wider), a(s.type, (s.a_transposed ? s.k : s.m) * lda, s.shift, 1),
           b(s.type, (s.b_transposed ? s.n : s.k) * ldb, s.shift, 2),
           add(s.d_type, s.m * ldd, s.shift, 3), bias(s.d_type, s.n, s.shift, 4),
-          d(s.d_type, s.m * ldd, s.shift, 5)
+          d(s.d_type, s.m * ldd, s.shift, 5), sums(FC_F32, s.a_transposed ? s.m : s.n, 0, 7)
     {
         g.type = s.type;
         g.d_type = s.d_type;
@@ -135,8 +135,13 @@ struct setting {
         g.d = d.at;
         g.ldd = ldd;
     }
+    /* Ask for the sums of an operand: a's where it is transposed, else b's. */
+    void want_sums()
+    {
+        (g.a_transposed ? g.a_sums : g.b_sums) = reinterpret_cast<float *>(sums.at);
+    }
     const int64_t lda, ldb, ldd;
-    matrix a, b, add, bias, d;
+    matrix a, b, add, bias, d, sums;
     fci_cuda_gemm_args g = {};
 };
 

@@ -11,8 +11,9 @@
 #include <dlfcn.h>
 
 extern "C" {
-/* emulate_gemm.cc under another name */
-void reference_gemm(const fci_cuda_gemm_args *args);
+/* emulate_gemm.cc under other names */
+bool reference_gemm(const fci_cuda_gemm_args *args);
+void reference_gemm_tune(bool on, const char *folder);
 }
 
 /* All of d, what lies between its rows included. */
@@ -75,6 +76,65 @@ static void test_nothing_to_multiply(void)
     check_product({FC_BF16, FC_BF16, 4, 5, 0, true, true, NOTHING, false, 1, 2, 1});
     check_product({FC_BF16, FC_F32, 4, 5, 0, true, false, IN_PLACE, false, 0, 0, 1});
     FC_CHECK_INT(library()->products, products);
+}
+
+/* Returns whether sums came with the product. */
+static bool check_sums(const shape &s)
+{
+    setting one(s);
+    one.want_sums();
+    const std::vector<double> before = one.d.read();
+    FC_CHECK(reference_gemm(&one.g));
+    const std::vector<double> want = one.d.read(), want_sums = one.sums.read();
+    one.d.write(before);
+    one.sums.write(std::vector<double>(want_sums.size(), NAN));
+    const bool written = fci_cuda_gemm(&one.g);
+    check_same(one.d.read(), want, s.d_type, text_of(s));
+    if (written) {
+        check_same(one.sums.read(), want_sums, FC_F32, "sums of " + text_of(s));
+    }
+    return written;
+}
+
+static void test_sums(void)
+{
+    emulate_lt_state *lt = library();
+    const shape of_a = {FC_BF16, FC_F32, 5, 7, 9, true, false, IN_PLACE, false, 1, 0, 1};
+    const shape of_b = {FC_F32, FC_F32, 6, 4, 11, false, false, NOTHING, false, 2, 4, 1};
+    reference_gemm_tune(true, nullptr);
+    FC_CHECK(!check_sums(of_a)); /* not in runs that are not tuned */
+    fci_cuda_gemm_tune(true, nullptr);
+    for (fc_dtype type : {FC_F32, FC_BF16}) {
+        for (int a_transposed = 0; a_transposed < 2; a_transposed++) {
+            for (int add = NOTHING; add <= SEPARATE; add++) {
+                for (int64_t wider = 0; wider < 3; wider++) {
+                    FC_CHECK(check_sums({type, FC_F32, 5 + wider, 7, 9, a_transposed == 1, false,
+                                         static_cast<add_kind>(add), false, wider, wider * 4, 1}));
+                }
+            }
+        }
+    }
+    /* None is asked for: that is none missing. */
+    setting one(of_b);
+    FC_CHECK(fci_cuda_gemm(&one.g));
+    one.want_sums();
+    one.g.k = 0; /* nothing to multiply: nothing is written */
+    one.sums.write({1, 2, 3, 4});
+    FC_CHECK(!fci_cuda_gemm(&one.g));
+    FC_CHECK_NEAR(one.sums.read()[2], 3, 0);
+    /* No algorithm has them: the product alone, and it is not asked again. */
+    fci_cuda_gemm_tune(false, nullptr);
+    fci_cuda_gemm_tune(true, nullptr);
+    lt->no_sums = true;
+    FC_CHECK(!check_sums(of_a));
+    FC_CHECK(!check_sums(of_b));
+    const int asked = lt->queries;
+    FC_CHECK(!check_sums(of_a));
+    FC_CHECK(!check_sums(of_b));
+    FC_CHECK_INT(lt->queries, asked);
+    lt->no_sums = false;
+    fci_cuda_gemm_tune(false, nullptr);
+    FC_CHECK(!check_sums(of_b));
 }
 
 static void multiply(int64_t m, int64_t shift)
@@ -182,6 +242,7 @@ int main(int count, char **arguments)
         library()->workspace[0] = 1000;
         test_products();
         test_nothing_to_multiply();
+        test_sums();
         test_alignment_of_bias();
         test_queries();
     } else if (what == "failures") {

@@ -2,6 +2,7 @@
  * stand-in for cuBLASLt whose suggestions take as long as the test says.
  *
  *     test_cuda_gemm_tune choice     which algorithm does which product
+ *     test_cuda_gemm_tune sums       whether they come with it
  *     test_cuda_gemm_tune memory     where there is none to measure in
  *     test_cuda_gemm_tune kept       from one process to the next
  *     test_cuda_gemm_tune file       damaged, foreign, shared, not writable */
@@ -21,13 +22,12 @@ extern "C" {
 
 enum { TIMINGS = 6 }; /* of a suggestion: one to warm up */
 
-/* Seconds on the clock of events, which dwarf what the stand-in takes. */
-static void suggest(std::initializer_list<double> seconds)
+static void suggest(std::initializer_list<double> milliseconds)
 {
     emulate_lt_state *lt = library();
     lt->suggestions = 0;
-    for (double t : seconds) {
-        lt->milliseconds[lt->suggestions++] = 1e3 * t;
+    for (double t : milliseconds) {
+        lt->milliseconds[lt->suggestions++] = t;
     }
 }
 
@@ -132,9 +132,49 @@ static void test_choice(void)
     suggest({3, 2.5});
     lt->used[0] = lt->used[1] = 0;
     lt->odd_product = 4;
-    lt->odd_milliseconds[0] = -2900;
-    lt->odd_milliseconds[1] = 30000;
+    lt->odd_milliseconds[0] = -2.9;
+    lt->odd_milliseconds[1] = 30;
     multiply(sized(4096, 1024, 1024), 1, 2);
+}
+
+/* Sums come with the product where that is quicker than reading the operand once more. */
+static void check_sums(const shape &s, bool written, int timed)
+{
+    setting one(s);
+    one.want_sums();
+    const int before = library()->products;
+    FC_CHECK(fci_cuda_gemm(&one.g) == written);
+    const int products = library()->products - before;
+    FC_CHECK_INT(products, 1 + timing_of(s, timed));
+}
+
+static void test_sums(void)
+{
+    emulate_lt_state *lt = library();
+    suggest({3e-3, 2e-3});
+    fci_cuda_gemm_tune(true, nullptr);
+    lt->sums_milliseconds = 0.6e-3; /* 2 MiB at 3 GB a millisecond: 0.7 microseconds */
+    check_sums(sized(1024, 1024, 1024), true, 4); /* both are timed */
+    check_sums(sized(1024, 1024, 1024), true, 0);
+    multiply(sized(1024, 1024, 1024), 1, 0); /* the one without, in its own right */
+    lt->sums_milliseconds = 1.2e-3; /* 4 MiB: 1.4 */
+    check_sums(sized(2048, 1024, 1024), true, 4);
+    lt->sums_milliseconds = 2.2e-3; /* 6 MiB: 2.1 */
+    check_sums(sized(3072, 1024, 1024), false, 4);
+    check_sums(sized(3072, 1024, 1024), false, 0);
+    shape of_b = sized(1024, 1024, 1024);
+    of_b.a_transposed = false;
+    lt->sums_milliseconds = 0.8e-3;
+    check_sums(of_b, false, 4);
+    of_b.k = 2048;
+    check_sums(of_b, true, 4);
+    /* Small ones are not timed: they come. */
+    lt->sums_milliseconds = 1;
+    check_sums(sized(64, 64, 64), true, 0);
+    /* None to be had. */
+    lt->no_sums = true;
+    check_sums(sized(4096, 1024, 1024), false, 2);
+    check_sums(sized(4096, 1024, 1024), false, 0);
 }
 
 static void test_memory(void)
@@ -380,6 +420,8 @@ int main(int count, char **arguments)
     library()->corner_only = true;
     if (what == "choice") {
         test_choice();
+    } else if (what == "sums") {
+        test_sums();
     } else if (what == "memory") {
         test_memory();
     }

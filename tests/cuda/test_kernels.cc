@@ -47,6 +47,21 @@ static void linear(fc_dtype type, int64_t rows, int64_t inner, int64_t outer, bo
     c.check<fci_linear_args>("back", args, c.cpu()->linear_bwd, c.device()->linear_bwd);
 }
 
+/* Biases' gradients: own sums, by all widths of access, and out of products where these are tuned.
+ */
+static void linear_biases(fc_dtype type, bool add)
+{
+    for (bool tuned : {false, true}) {
+        fc_cuda_tune_products(tuned, nullptr);
+        linear(type, 37, 24, 19, false, true, add);
+        linear(type, 300, 4, 18, true, true, add);
+        linear(type, 530, 8, 264, true, true, add);
+        linear(type, 530, 8, 264, false, true, add);
+        linear(type, 0, 8, 16, false, true, add);
+    }
+    fc_cuda_tune_products(false, nullptr);
+}
+
 static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, bool in_place)
 {
     parity_case c(sizes("layernorm", {rows, cols, add, in_place}), type);
@@ -488,8 +503,9 @@ int main(void)
     }
     for (fc_dtype type : {FC_F32, FC_BF16}) {
         for (bool add : {false, true}) {
-            linear(type, 37, 24, 19, false, add, add);
+            linear(type, 37, 24, 19, false, false, add);
             linear(type, 300, 8, 16, true, false, add);
+            linear_biases(type, add);
             layernorm(type, 300, 768, add, false);
             layernorm(type, 5, 91, add, false);
             layernorm(type, 3, 1366, add, false); /* pairs */

@@ -72,7 +72,7 @@ void emulate_open_memory(void);
 void emulate_close_memory(void);
 /** Ends the process where a word of these bytes looks like an address of the host's. */
 void emulate_check_addresses(const void *argument, size_t bytes);
-/** What events are recorded from now on lies this much later than it does. */
+/** Events are recorded by a clock that moves by these calls alone, from the first one on. */
 void emulate_advance_clock(double milliseconds);
 /** 0, or 1 where any byte of these lies in device memory. */
 int emulate_is_device(const void *at, size_t bytes);
