@@ -22,9 +22,10 @@ void fc_cuda_close(void);
  * is missing, or NCCL's reason. */
 FC_NODISCARD fc_status fc_cuda_connect(fc_comm *comm);
 /** on: large products take the fastest of several algorithms, which are timed once a device and
- * kept in `folder` (NULL: for this process alone; the first one that is given stays). The choice
- * decides in which order numbers are added up, so that a run's bits depend on what is there: off,
- * as at the start, where they may not. */
+ * kept in `folder` (NULL: for this process alone; the first one that is given stays), and biases'
+ * gradients come with products where that is quicker. The choice decides in which order numbers
+ * are added up, so that a run's bits depend on what is kept: off, as after fc_cuda_open, where they
+ * may not. */
 void fc_cuda_tune_products(bool on, const char *folder);
 /** "NVIDIA H100 80GB HBM3"; static. */
 const char *fc_cuda_device_name(void);
