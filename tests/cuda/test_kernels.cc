@@ -54,9 +54,9 @@ static void linear_biases(fc_dtype type, bool add)
     for (bool tuned : {false, true}) {
         fc_cuda_tune_products(tuned, nullptr);
         linear(type, 37, 24, 19, false, true, add);
-        linear(type, 300, 4, 18, true, true, add);
-        linear(type, 530, 8, 264, true, true, add);
-        linear(type, 530, 8, 264, false, true, add);
+        linear(type, 9, 4, 18, true, true, add);
+        linear(type, 300, 4, 264, true, true, add);
+        linear(type, 270, 2, 40, false, true, add);
         linear(type, 0, 8, 16, false, true, add);
     }
     fc_cuda_tune_products(false, nullptr);
