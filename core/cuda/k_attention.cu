@@ -63,8 +63,8 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS, WIDE <= 64 ? 2 
     using queries = tile_loader<T, WIDE, N, S::QUERIES, S::QUERY_THREADS>;
     using keys = tile_loader<T, WIDE, N, S::ROWS, S::QUERY_THREADS>;
     FC_DYNAMIC_SHARED(shared);
-    T *q = reinterpret_cast<T *>(shared), *k = q + 2 * S::TILE,
-      *v = k + 2 * S::TILE; /* k, v: two */
+    T *q = reinterpret_cast<T *>(shared);
+    T *k = q + 2 * S::TILE, *v = k + 2 * S::TILE; /* two of each */
     const head h = head_of(a, (int)blockIdx.y);
     const int begin = (int)blockIdx.z * S::QUERIES;
     if (begin >= h.queries) {
@@ -181,7 +181,8 @@ __global__ void __launch_bounds__(DELTA_THREADS)
     }
 }
 
-/* Columns of scores that the way back holds at once: half a tile's would double its registers. */
+/* Columns of scores that the way back holds at once: a whole tile's would not fit beside the sums.
+ */
 enum { SLICE = 32, SLICE_PARTS = SLICE / 8 };
 
 /* dk and dv of a tile of keys. A warp owns 16 keys and computes scores transposed, (keys, queries):
