@@ -101,6 +101,8 @@ static fci_adamw_run run_of(const fc_adamw *a, int i)
         .weight_decay = item->decay ? a->options.weight_decay : 0,
         .correction1 = 1 - pow(a->options.beta1, t),
         .correction2 = 1 - pow(a->options.beta2, t),
+        .least = item->least,
+        .most = item->most,
     };
 }
 

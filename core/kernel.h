@@ -192,6 +192,7 @@ typedef struct fci_adamw_run {
     const void *grad;
     double weight_decay;
     double correction1, correction2; /* 1 - beta^t */
+    double least, most;              /* p is kept within, but for NaN */
 } fci_adamw_run;
 
 /* AdamW (METHOD.md section 6). The list is the process's. */

@@ -3,6 +3,7 @@
 #include "core/bf16.h"
 #include "core/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { ALIGNED_ELEMENTS = 16 };
@@ -55,7 +56,11 @@ static fc_param *append(fc_params *p)
         p->items = fc_realloc(p->items, (size_t)p->capacity, sizeof *p->items);
     }
     fc_param *item = &p->items[p->count++];
-    *item = (fc_param){.offset = p->total, .trainable = true, .grad_offset = -1};
+    *item = (fc_param){.offset = p->total,
+                       .trainable = true,
+                       .grad_offset = -1,
+                       .least = -INFINITY,
+                       .most = INFINITY};
     return item;
 }
 
@@ -87,6 +92,12 @@ void fc_params_keep_wide(fc_params *p, int param)
 {
     FC_ASSERT(p->data == NULL);
     p->items[param].wide = true;
+}
+
+void fc_params_bound(fc_params *p, int param, double least, double most)
+{
+    p->items[param].least = least;
+    p->items[param].most = most;
 }
 
 int fc_params_freeze(fc_params *p, int first, int count)

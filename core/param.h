@@ -18,9 +18,10 @@ typedef struct fc_param {
     int64_t offset, count; /* elements into data */
     int64_t grad_offset;   /* elements into grad; -1: frozen */
     bool trainable, decay;
-    bool wide;    /* tensors show the master where the tape is bf16 */
-    bool touched; /* a gradient reached it since fc_params_zero_grad */
-    int pending;  /* recorded uses whose backward has not run yet */
+    bool wide;          /* tensors show the master where the tape is bf16 */
+    double least, most; /* updates keep values within */
+    bool touched;       /* a gradient reached it since fc_params_zero_grad */
+    int pending;        /* recorded uses whose backward has not run yet */
 } fc_param;
 
 typedef struct fc_params {
@@ -52,6 +53,8 @@ int fc_params_add_filler(fc_params *p, int64_t count);
 /** Tensors over this parameter are float also where the tape is bf16 (core/cuda/cuda.h says which
  * must be). Before fc_params_commit. */
 void fc_params_keep_wide(fc_params *p, int param);
+/** Updates leave values within [least, most]; without this, wherever they go. */
+void fc_params_bound(fc_params *p, int param, double least, double most);
 /** No gradient, no update for parameters whose name starts with prefix; returns how many. Before
  * fc_params_commit. */
 int fc_params_freeze(fc_params *p, int first, int count);

@@ -326,6 +326,8 @@ static fc_status run_terms(fc_step *s, const features *f, fc_step_result *result
         in.concept_embeddings = s->options.concepts->embeddings;
         in.concepts = s->options.concepts->count;
     }
+    /* The first that has to be waited for: until here a device may be steps behind. */
+    result->logit_scale = exp(fc_tape_value(s->tape, s->model->logit_scale));
     result->loss = 0;
     for (int i = 0; i < s->options.term_count; i++) {
         const fc_step_term *term = &s->options.terms[i];
@@ -562,7 +564,7 @@ fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *r
         s->is_settled = true;
     }
     s->begun = fc_clock_seconds();
-    *result = (fc_step_result){.logit_scale = exp(fc_tape_value(s->tape, s->model->logit_scale))};
+    *result = (fc_step_result){0};
     fc_tape_reset(s->tape);
     fc_tape_reserve(s->tape, &s->settled);
     (void)fc_tape_flops(s->tape, true);
@@ -580,20 +582,7 @@ fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *r
     return FC_OK;
 }
 
-static void clamp_logit_scale(fc_step *s)
-{
-    fc_tensor *t = s->model->logit_scale;
-    double value = fc_tape_value(s->tape, t);
-    double clamped = value < 0 ? 0 : value > log(100.0) ? log(100.0) : value;
-    if (value != clamped) {
-        const float single = (float)clamped;
-        fc_tape_write(s->tape, t, t->dtype == FC_F64 ? (const void *)&clamped : &single);
-    }
-}
-
 fc_status fc_step_update(fc_step *s, double lr, const fc_step_result *result)
 {
-    FC_TRY(fc_adamw_step(s->adamw, lr, result->grad_norm));
-    clamp_logit_scale(s);
-    return FC_OK;
+    return fc_adamw_step(s->adamw, lr, result->grad_norm);
 }

@@ -56,8 +56,8 @@ void fc_step_destroy(fc_step **s);
 unsigned fc_step_needs(const fc_step_options *options);
 /** Gradients of one batch into the model's parameter set, reduced over ranks. Collective. */
 FC_NODISCARD fc_status fc_step_gradients(fc_step *s, const fc_batch *batch, fc_step_result *result);
-/** Update at learning rate lr, then clamp logit_scale to [0, ln 100]. Collective where the
- * optimiser is sharded. */
+/** Update at learning rate lr. Collective where the optimiser is sharded. On a device it may still
+ * be at it when this returns. */
 FC_NODISCARD fc_status fc_step_update(fc_step *s, double lr, const fc_step_result *result);
 fc_adamw *fc_step_optimizer(fc_step *s);
 fc_grad_reduce *fc_step_grad_reduce(fc_step *s);

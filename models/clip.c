@@ -172,6 +172,7 @@ fc_status fc_clip_create_on(fc_clip **out, const fc_backend *backend, const fc_m
     int scale =
         fci_add(m, (fci_init_rule){FCI_INIT_CONSTANT, log(1.0 / 0.07)}, 0, NULL, "logit_scale");
     m->logit_scale = fc_params_view(p, scale, 1, 0, 1);
+    fc_params_bound(p, scale, 0, log(100.0)); /* METHOD.md section 5 */
     fc_params_keep_wide(p, scale);
     fci_align(m);
     m->vision_first = p->count;

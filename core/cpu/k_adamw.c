@@ -11,12 +11,14 @@ static void update(const fci_adamw_args *a, const fci_adamw_run *r)
     const real step = (real)(a->lr / r->correction1), root = (real)(1.0 / sqrt(r->correction2));
     real *restrict p = r->p, *restrict m = r->m, *restrict v = r->v;
     const real *restrict g = r->grad;
+    const real least = (real)r->least, most = (real)r->most;
 #pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < r->count; i++) {
         real grad = g[i] * grad_scale;
         m[i] = beta1 * m[i] + (1 - beta1) * grad;
         v[i] = beta2 * v[i] + (1 - beta2) * grad * grad;
-        p[i] = p[i] * decay - step * m[i] / (fci_sqrt(v[i]) * root + eps);
+        const real x = p[i] * decay - step * m[i] / (fci_sqrt(v[i]) * root + eps);
+        p[i] = x < least ? least : x > most ? most : x;
     }
 }
 

@@ -17,7 +17,7 @@ struct adamw_run {
     const float *g;
     void *working;
     int64_t count;
-    float decay, step, root, eps;
+    float decay, step, root, eps, least, most;
 };
 
 struct adamw_runs {
@@ -56,7 +56,8 @@ template <typename T> __global__ void __launch_bounds__(THREADS) adamw(const ada
         const float grad = r.g[at] * all.grad_scale;
         const float m_new = all.beta1 * r.m[at] + (1 - all.beta1) * grad;
         const float v_new = all.beta2 * r.v[at] + (1 - all.beta2) * grad * grad;
-        const float p_new = r.p[at] * r.decay - r.step * m_new / (sqrtf(v_new) * r.root + r.eps);
+        const float x = r.p[at] * r.decay - r.step * m_new / (sqrtf(v_new) * r.root + r.eps);
+        const float p_new = x < r.least ? r.least : x > r.most ? r.most : x;
         r.m[at] = m_new;
         r.v[at] = v_new;
         r.p[at] = p_new;
@@ -119,7 +120,9 @@ template <typename T> void adamw_fwd(const fci_adamw_args &a, fc_arena *)
                           (float)(1.0 - a.lr * r.weight_decay),
                           (float)(a.lr / r.correction1),
                           (float)(1.0 / sqrt(r.correction2)),
-                          (float)a.eps};
+                          (float)a.eps,
+                          (float)r.least,
+                          (float)r.most};
             all.first[i + 1] = all.first[i] + blocks_for(r.count, RUN_BLOCK);
         }
         FC_LAUNCH((adamw<T>), all.first[all.count], THREADS, 0, all);

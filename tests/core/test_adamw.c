@@ -1,6 +1,6 @@
 /* AdamW over a set of parameters against the formulas written out in double: which tensors decay,
- * which stay untouched, the norm, clipping, and bias correction by how often each tensor was
- * updated. */
+ * which stay untouched or within bounds, the norm, clipping, and bias correction by how often each
+ * tensor was updated. */
 #include "core/adamw.h"
 #include "core/rng.h"
 #include "tests/check.h"
@@ -31,7 +31,8 @@ static const row ROWS[] = {
     {"text_projection", 2, {4, 3}, true, false, 3},
     {"logit_scale", 0, {0}, false, false, -1},
 };
-enum { COUNT = sizeof ROWS / sizeof ROWS[0] };
+enum { COUNT = sizeof ROWS / sizeof ROWS[0], BOUNDED = 8 };
+static const double LEAST = -0.25, MOST_VALUE = 0.5;
 
 typedef struct plain {
     double p[MOST], m[MOST], v[MOST];
@@ -67,6 +68,7 @@ static fc_params *make_params(fc_dtype dtype, plain *want, fc_rng *rng)
             FC_CHECK_INT(fc_params_freeze(p, i, 1), 1);
         }
     }
+    fc_params_bound(p, BOUNDED, LEAST, MOST_VALUE);
     fc_params_commit(p);
     for (int i = 0; i < COUNT; i++) {
         FC_CHECK(p->items[i].count <= MOST);
@@ -80,7 +82,7 @@ static fc_params *make_params(fc_dtype dtype, plain *want, fc_rng *rng)
 
 /* METHOD.md section 6, element by element. */
 static void plain_update(plain *w, const double *g, int64_t count, const fc_adamw_options *o,
-                         double lr, bool decay)
+                         double lr, bool decay, bool bounded)
 {
     w->updates++;
     for (int64_t k = 0; k < count; k++) {
@@ -90,6 +92,7 @@ static void plain_update(plain *w, const double *g, int64_t count, const fc_adam
         double m = w->m[k] / (1 - pow(o->beta1, w->updates)),
                v = w->v[k] / (1 - pow(o->beta2, w->updates));
         w->p[k] -= lr * m / (sqrt(v) + o->eps);
+        w->p[k] = bounded ? fmax(LEAST, fmin(MOST_VALUE, w->p[k])) : w->p[k];
     }
 }
 
@@ -139,12 +142,21 @@ static void test_steps(fc_dtype dtype, double clip, double tolerance)
                 for (int64_t k = 0; k < p->items[i].count; k++) {
                     g[i][k] *= scale;
                 }
-                plain_update(&want[i], g[i], p->items[i].count, &options, lr, ROWS[i].decay);
+                plain_update(&want[i], g[i], p->items[i].count, &options, lr, ROWS[i].decay,
+                             i == BOUNDED);
             }
         }
         FC_CHECK_OK(fc_adamw_step(a, lr, norm));
         compare(p, want, tolerance);
     }
+    int at_bound[2] = {0, 0};
+    for (int64_t k = 0; k < p->items[BOUNDED].count; k++) {
+        const double value = get(fc_param_data(p, BOUNDED), dtype, k);
+        at_bound[0] += value == LEAST;
+        at_bound[1] += value == MOST_VALUE;
+    }
+    FC_CHECK(at_bound[0] > 0 && at_bound[1] > 0 &&
+             at_bound[0] + at_bound[1] < p->items[BOUNDED].count);
     for (int i = 0; i < COUNT; i++) {
         FC_CHECK_INT(a->steps[i], want[i].updates);
         FC_CHECK_INT(want[i].updates, ROWS[i].name == NULL || ROWS[i].frozen ? 0
@@ -156,8 +168,30 @@ static void test_steps(fc_dtype dtype, double clip, double tolerance)
     fc_params_destroy(&p);
 }
 
+/* A value that is no number is not made one: what watches for it must see it. */
+static void test_nan(void)
+{
+    static plain want[COUNT];
+    fc_rng rng = fc_rng_stream(12, FC_RNG_TEST, 0, 0);
+    fc_params *p = make_params(FC_F32, want, &rng);
+    fc_comm *comm;
+    FC_CHECK_OK(fc_comm_create_self(&comm));
+    fc_adamw_options options = {.beta1 = 0.9, .beta2 = 0.97, .eps = 1e-6};
+    fc_adamw *a = fc_adamw_create(p, comm, &options);
+    fc_params_zero_grad(p);
+    p->items[BOUNDED].touched = true;
+    set(fc_param_grad(p, BOUNDED), FC_F32, 1, NAN);
+    FC_CHECK_OK(fc_adamw_step(a, 0.01, 1));
+    FC_CHECK(isnan(get(fc_param_data(p, BOUNDED), FC_F32, 1)));
+    FC_CHECK(!isnan(get(fc_param_data(p, BOUNDED), FC_F32, 2)));
+    fc_adamw_destroy(&a);
+    fc_comm_destroy(&comm);
+    fc_params_destroy(&p);
+}
+
 int main(void)
 {
+    test_nan();
     /* Clipping divides by norm + 1e-6, as is usual; AdamW hardly sees the scale of a gradient. */
     test_steps(FC_F64, 0, 1e-13);
     test_steps(FC_F64, 0.5, 1e-6);

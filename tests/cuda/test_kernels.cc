@@ -395,6 +395,8 @@ static void adamw(fc_dtype type, int arrays, int64_t largest)
             r.weight_decay = i % 2 == 0 ? 0.1 : 0;
             r.correction1 = 1 - std::pow(0.9, 1 + i % 5);
             r.correction2 = 1 - std::pow(0.98, 1 + i % 5);
+            r.least = i % 4 == 1 ? -0.25 : -INFINITY;
+            r.most = i % 4 == 1 ? 0.5 : INFINITY;
             runs[s].push_back(r);
             fci_array x = {};
             x.count = counts[i];

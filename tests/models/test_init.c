@@ -54,6 +54,8 @@ static void check_names(void)
     const double w = 64, t = 32;
     fc_clip *m = create(FC_VISION_VIT, 12, 1, FC_F32);
     check_deviation(m, "logit_scale", log(1 / 0.07), 0);
+    const fc_param *scale = &m->params->items[m->logit_scale->param_first];
+    FC_CHECK(scale->least == 0 && scale->most == log(100.0));
     check_deviation(m, "visual.class_embedding", 0, 1 / sqrt(w));
     check_deviation(m, "visual.positional_embedding", 0, 1 / sqrt(w));
     check_deviation(m, "visual.proj", 0, 1 / sqrt(w));
