@@ -5,7 +5,7 @@
 #include "core/cuda/device.cuh"
 
 enum { SUM_THREADS = 256, COLUMN_THREADS = 64, ROWS_A_PART = 256 };
-enum { SUM_COLUMNS = 32, SUM_LANES = 16 }; /* of sum_rows: a block's columns, threads a column */
+enum { SUM_COLUMNS = 32, SUM_LANES = 32 }; /* of sum_rows: a block's columns, threads a column */
 
 /* One block: *sum = all of parts. */
 template <typename S>
@@ -45,8 +45,7 @@ __global__ void __launch_bounds__(SUM_COLUMNS *SUM_LANES)
     }
 }
 
-/* The gradient of a vector out of sums over ROWS_A_PART rows each; nothing where it is not wanted.
- */
+/* The gradient of a vector out of sums over some rows each; nothing where it is not wanted. */
 static inline void put_sum_of_rows(fci_out to, const float *parts, int64_t count, int64_t cols)
 {
     if (to.at != nullptr) {

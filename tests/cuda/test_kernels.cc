@@ -62,14 +62,17 @@ static void linear_biases(fc_dtype type, bool add)
     fc_cuda_tune_products(false, nullptr);
 }
 
-static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, bool in_place)
+/* What of the way back is wanted. */
+enum wanted { ALL, IN_PLACE, FROZEN, GAIN_ALONE };
+
+static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, wanted what = ALL)
 {
-    parity_case c(sizes("layernorm", {rows, cols, add, in_place}), type);
+    parity_case c(sizes("layernorm", {rows, cols, add, what}), type);
     const both x = c.in(rows * cols, 2, 5), gain = c.in_float(cols, 0.3, 1),
                bias = c.in_float(cols);
     const both y = c.out(rows * cols), mean = c.out_float(rows), rstd = c.out_float(rows);
     const both dgain = c.out_float(cols), dbias = c.out_float(cols), dx = c.out(rows * cols);
-    const both dy = in_place ? dx : c.in(rows * cols);
+    const both dy = what == IN_PLACE ? dx : c.in(rows * cols);
     const auto args = [&](int s) {
         fci_layernorm_args a = {};
         a.rows = rows;
@@ -82,9 +85,9 @@ static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, bool 
         a.mean = mean[s];
         a.rstd = rstd[s];
         a.dy = dy[s];
-        a.dx = {dx[s], add};
-        a.dgain = {dgain[s], add};
-        a.dbias = {dbias[s], add};
+        a.dx = {what == GAIN_ALONE ? nullptr : dx[s], add};
+        a.dgain = {what == FROZEN ? nullptr : dgain[s], add};
+        a.dbias = {what == FROZEN || what == GAIN_ALONE ? nullptr : dbias[s], add};
         return a;
     };
     c.check<fci_layernorm_args>("forward", args, c.cpu()->layernorm_fwd, c.device()->layernorm_fwd);
@@ -508,9 +511,12 @@ int main(void)
             linear(type, 37, 24, 19, false, false, add);
             linear(type, 300, 8, 16, true, false, add);
             linear_biases(type, add);
-            layernorm(type, 300, 768, add, false);
-            layernorm(type, 5, 91, add, false);
-            layernorm(type, 3, 1366, add, false); /* pairs */
+            layernorm(type, 300, 768, add);
+            layernorm(type, 5, 91, add);
+            layernorm(type, 17, 1366, add); /* pairs */
+            layernorm(type, 9, 640, add, FROZEN);
+            layernorm(type, 9, 33, add, GAIN_ALONE);
+            layernorm(type, 3, 4500, add); /* columns spill */
             l2norm(type, 9, 512, add, 1);
             l2norm(type, 4, 33, add, 1);
             gelu(type, 2048, false, add);
@@ -531,10 +537,11 @@ int main(void)
             roi_align(type, 4, 64, add);
             roi_align(type, 14, 7, add);
         }
-        layernorm(type, 7, 128, false, true);
-        layernorm(type, 0, 128, true, false);
-        layernorm(type, 5000, 40, true, false); /* more parts to add up than lanes */
-        l2norm(type, 2, 16, false, 1e-20);      /* below the smallest norm */
+        layernorm(type, 19, 128, false, IN_PLACE);
+        layernorm(type, 0, 128, true);
+        layernorm(type, 0, 128, false);
+        layernorm(type, 17000, 9, true);   /* as many blocks as there are at most */
+        l2norm(type, 2, 16, false, 1e-20); /* below the smallest norm */
         patchify(type, 12, 4, 2, 3);
         patchify(type, 14, 7, 1, 0);
         patchify(type, 48, 16, 2, 1);
