@@ -35,6 +35,10 @@ typedef struct fci_layernorm_args {
     fci_out dx, dgain, dbias;
 } fci_layernorm_args;
 
+/* y (T,F) is the norm of a sigmoid(a) b for x = (a, b) (T,2F); rows and cols are y's, and dy is
+ * never dx.at. */
+typedef fci_layernorm_args fci_swiglu_norm_args;
+
 typedef struct fci_gelu_args {
     int64_t count;
     bool quick; /* x sigmoid(1.702 x) instead of x Phi(x) */
@@ -43,14 +47,6 @@ typedef struct fci_gelu_args {
     const void *dy; /* may be dx.at where that is not added to */
     fci_out dx;
 } fci_gelu_args;
-
-typedef struct fci_swiglu_args {
-    int64_t rows, cols; /* T, F */
-    const void *ab;     /* (T,2F) */
-    void *y;            /* (T,F) */
-    const void *dy;
-    fci_out dab;
-} fci_swiglu_args;
 
 typedef struct fci_attention_args {
     int heads;

@@ -20,13 +20,14 @@ fc_tensor *fc_project(fc_tape *tape, fc_tensor *x, fc_tensor *w);
 /** Row-wise layer norm: y = (x - mean) / sqrt(var + eps) * gain + bias; x (T,D), gain and bias (D).
  * Biased variance. */
 fc_tensor *fc_layernorm(fc_tape *tape, fc_tensor *x, fc_tensor *gain, fc_tensor *bias, double eps);
+/** y (T,F) = the layer norm of silu(a) * b, where ab (T,2F) holds a in its first F columns and b in
+ * the others; gain and bias (F) (eva02's MLP). silu(a) * b is kept nowhere: the way back makes it
+ * again from ab. */
+fc_tensor *fc_swiglu_norm(fc_tape *tape, fc_tensor *ab, fc_tensor *gain, fc_tensor *bias,
+                          double eps);
 
 typedef enum { FC_GELU_ERF, FC_GELU_QUICK } fc_gelu_kind; /* x Phi(x) | x sigmoid(1.702 x) */
 fc_tensor *fc_gelu(fc_tape *tape, fc_tensor *x, fc_gelu_kind kind);
-/** y (T,F) = silu(a) * b where ab (T,2F) holds a in its first F columns and b in the others
- * (eva02's MLP). */
-fc_tensor *fc_swiglu(fc_tape *tape, fc_tensor *ab);
-
 /* Attention over packed sequences of different lengths. Row r of sequence s is q_offsets[s]+r. */
 typedef struct fc_attention_spec {
     int heads; /* head width = cols / heads; scale 1/sqrt(head width) */

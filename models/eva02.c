@@ -118,8 +118,8 @@ static fc_tensor *after_attention(const eva_block *b, fc_tape *tape, fc_tensor *
     fc_tensor *h = fci_norm(tape, mixed, b->inner_attn_ln, NORM_EPS);
     fc_tensor *x = fc_linear(tape, h, b->proj[0], b->proj[1], residual);
     h = fci_norm(tape, x, b->norm2, NORM_EPS);
-    h = fc_swiglu(tape, fc_linear(tape, h, b->w12[0], b->w12[1], NULL)); /* (T,F) */
-    h = fci_norm(tape, h, b->ffn_ln, NORM_EPS);
+    h = fc_linear(tape, h, b->w12[0], b->w12[1], NULL); /* (T,2F) */
+    h = fc_swiglu_norm(tape, h, b->ffn_ln[0], b->ffn_ln[1], NORM_EPS);
     return fc_linear(tape, h, b->w3[0], b->w3[1], x);
 }
 

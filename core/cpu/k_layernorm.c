@@ -1,43 +1,68 @@
-/* Layer norm of rows, whose values stay in the first-level cache between the passes. */
+/* Layer norm of rows, whose values stay in the first-level cache between the passes: of rows as
+ * they are, or of what SwiGLU makes of them, a row at a time. */
 #include "core/cpu/threads.h"
+
+/* One row; y may be x. */
+static void row_forward(const real *x, const fci_layernorm_args *a, int64_t i, real *y)
+{
+    const int64_t n = a->cols;
+    const real *restrict gain = a->gain, *restrict bias = a->bias;
+    const real count = (real)n;
+    real sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t j = 0; j < n; j++) {
+        sum += x[j];
+    }
+    const real mean = sum / count;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t j = 0; j < n; j++) {
+        squares = fci_fma(x[j] - mean, x[j] - mean, squares);
+    }
+    const real rstd = 1 / fci_sqrt(squares / count + (real)a->eps);
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+        y[j] = fci_fma((x[j] - mean) * rstd, gain[j], bias[j]);
+    }
+    if (a->mean != NULL) {
+        ((real *)a->mean)[i] = mean;
+        ((real *)a->rstd)[i] = rstd;
+    }
+}
 
 void FC_FN(layernorm_fwd)(const fci_layernorm_args *a, fc_arena *scratch)
 {
     (void)scratch;
     const int64_t n = a->cols;
-    const real eps = (real)a->eps, count = (real)n;
-    const real *restrict gain = a->gain, *restrict bias = a->bias;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < a->rows; i++) {
-        const real *restrict x = (const real *)a->x + i * n;
-        real *restrict y = (real *)a->y + i * n;
-        real sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t j = 0; j < n; j++) {
-            sum += x[j];
-        }
-        const real mean = sum / count;
-#pragma omp simd reduction(+ : squares)
-        for (int64_t j = 0; j < n; j++) {
-            squares = fci_fma(x[j] - mean, x[j] - mean, squares);
-        }
-        const real rstd = 1 / fci_sqrt(squares / count + eps);
-#pragma omp simd
-        for (int64_t j = 0; j < n; j++) {
-            y[j] = fci_fma((x[j] - mean) * rstd, gain[j], bias[j]);
-        }
-        if (a->mean != NULL) {
-            ((real *)a->mean)[i] = mean;
-            ((real *)a->rstd)[i] = rstd;
-        }
+        row_forward((const real *)a->x + i * n, a, i, (real *)a->y + i * n);
     }
 }
 
-/* One row back; dgain and dbias are a block's sums. dx may be dy. */
-static void row_back(const real *x, const real *dy, const real *restrict gain, real mean, real rstd,
-                     int64_t n, fci_out dx, int64_t offset, real *restrict dgain,
-                     real *restrict dbias)
+void FC_FN(swiglu_norm_fwd)(const fci_swiglu_norm_args *args, fc_arena *scratch)
 {
+    (void)scratch;
+    const int64_t n = args->cols;
+#pragma omp parallel for schedule(static)
+    for (int64_t i = 0; i < args->rows; i++) {
+        const real *restrict a = (const real *)args->x + i * 2 * n, *restrict b = a + n;
+        real *y = (real *)args->y + i * n;
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            y[j] = a[j] * fci_sigmoid(a[j]) * b[j];
+        }
+        row_forward(y, args, i, y);
+    }
+}
+
+/* One row back: to = or += its gradient, if `to` is not NULL; dgain and dbias are a block's sums.
+ * `to` may be x or dy. */
+static void row_back(const real *x, const real *dy, const fci_layernorm_args *args, int64_t i,
+                     real *to, bool add, real *restrict dgain, real *restrict dbias)
+{
+    const int64_t n = args->cols;
+    const real *restrict gain = args->gain;
+    const real mean = ((const real *)args->mean)[i], rstd = ((const real *)args->rstd)[i];
     real sum = 0, product = 0;
 #pragma omp simd reduction(+ : sum, product)
     for (int64_t j = 0; j < n; j++) {
@@ -47,12 +72,11 @@ static void row_back(const real *x, const real *dy, const real *restrict gain, r
         dgain[j] = fci_fma(dy[j], normed, dgain[j]);
         dbias[j] += dy[j];
     }
-    if (dx.at == NULL) {
+    if (to == NULL) {
         return;
     }
-    real *to = (real *)dx.at + offset;
     const real a = sum / (real)n, b = product / (real)n;
-    if (dx.add) {
+    if (add) {
 #pragma omp simd
         for (int64_t j = 0; j < n; j++) {
             to[j] += rstd * (dy[j] * gain[j] - a - (x[j] - mean) * rstd * b);
@@ -65,19 +89,54 @@ static void row_back(const real *x, const real *dy, const real *restrict gain, r
     }
 }
 
-void FC_FN(layernorm_bwd)(const fci_layernorm_args *a, fc_arena *scratch)
+/* One row back; row: a thread's 2 n values for what SwiGLU made of it and for the sigmoids. */
+static void swiglu_row_back(const fci_swiglu_norm_args *args, int64_t i, real *restrict row,
+                            real *restrict dgain, real *restrict dbias)
+{
+    const int64_t n = args->cols;
+    const real *restrict a = (const real *)args->x + i * 2 * n, *restrict b = a + n;
+    real *restrict s = row + n;
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+        s[j] = fci_sigmoid(a[j]);
+        row[j] = a[j] * s[j] * b[j];
+    }
+    row_back(row, (const real *)args->dy + i * n, args, i, args->dx.at != NULL ? row : NULL, false,
+             dgain, dbias);
+    if (args->dx.at == NULL) {
+        return;
+    }
+    real *restrict da = (real *)args->dx.at + i * 2 * n, *restrict db = da + n;
+    if (args->dx.add) {
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            da[j] += row[j] * b[j] * s[j] * (1 + a[j] * (1 - s[j]));
+            db[j] += row[j] * a[j] * s[j];
+        }
+    } else {
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) {
+            da[j] = row[j] * b[j] * s[j] * (1 + a[j] * (1 - s[j]));
+            db[j] = row[j] * a[j] * s[j];
+        }
+    }
+}
+
+/* Back through the norm of all rows, of x or with glu of what SwiGLU makes of it. */
+static void rows_back(const fci_layernorm_args *a, bool glu, fc_arena *scratch)
 {
     enum { BLOCK = 32 }; /* rows summed on their own, which keeps rounding errors from piling up */
     const int64_t n = a->cols;
     const int64_t max_threads = omp_get_max_threads();
     real *dgain = fci_reals(scratch, max_threads * n), *dbias = fci_reals(scratch, max_threads * n);
-    real *blocks = fci_reals(scratch, max_threads * 2 * n);
+    real *blocks = fci_reals(scratch, max_threads * 4 * n);
     int threads = 1;
 #pragma omp parallel
     {
         const int thread = omp_get_thread_num();
         real *restrict g = dgain + thread * n, *restrict b = dbias + thread * n;
-        real *restrict block_g = blocks + thread * 2 * n, *restrict block_b = block_g + n;
+        real *restrict block_g = blocks + thread * 4 * n, *restrict block_b = block_g + n;
+        real *row = block_b + n;
         int64_t begin, end;
         fci_share(a->rows, 1, &begin, &end);
         memset(g, 0, (size_t)n * sizeof(real));
@@ -85,9 +144,13 @@ void FC_FN(layernorm_bwd)(const fci_layernorm_args *a, fc_arena *scratch)
         for (int64_t first = begin; first < end; first += BLOCK) {
             memset(block_g, 0, (size_t)(2 * n) * sizeof(real));
             for (int64_t i = first; i < first + BLOCK && i < end; i++) {
-                row_back((const real *)a->x + i * n, (const real *)a->dy + i * n, a->gain,
-                         ((const real *)a->mean)[i], ((const real *)a->rstd)[i], n, a->dx, i * n,
-                         block_g, block_b);
+                if (glu) {
+                    swiglu_row_back(a, i, row, block_g, block_b);
+                } else {
+                    real *dx = a->dx.at != NULL ? (real *)a->dx.at + i * n : NULL;
+                    row_back((const real *)a->x + i * n, (const real *)a->dy + i * n, a, i, dx,
+                             a->dx.add, block_g, block_b);
+                }
             }
 #pragma omp simd
             for (int64_t j = 0; j < n; j++) {
@@ -104,4 +167,14 @@ void FC_FN(layernorm_bwd)(const fci_layernorm_args *a, fc_arena *scratch)
     if (a->dbias.at != NULL) {
         fci_sum_parts(a->dbias, dbias, threads, n);
     }
+}
+
+void FC_FN(layernorm_bwd)(const fci_layernorm_args *a, fc_arena *scratch)
+{
+    rows_back(a, false, scratch);
+}
+
+void FC_FN(swiglu_norm_bwd)(const fci_swiglu_norm_args *a, fc_arena *scratch)
+{
+    rows_back(a, true, scratch);
 }

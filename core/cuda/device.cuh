@@ -65,6 +65,11 @@ template <> __device__ __forceinline__ fc_bf16 from_float<fc_bf16>(float x)
     return __float2bfloat16(x); /* to nearest, ties to even */
 }
 
+__device__ __forceinline__ float sigmoid(float x)
+{
+    return 1.0F / (1.0F + __expf(-x));
+}
+
 /* 2^x: one instruction where exp takes two. */
 __device__ __forceinline__ float two_to(float x)
 {

@@ -1,4 +1,4 @@
-/* Layer norm and unit length of rows. Statistics in
+/* Layer norm, of rows or of what SwiGLU makes of them, and unit length of rows. Statistics in
  * float; gains and biases, and their gradients, are float in either type. */
 #include "core/cuda/device.cuh"
 #include "core/cuda/sum.cuh"
@@ -84,8 +84,9 @@ __device__ __forceinline__ void get_share(float (&to)[C], const float *from, int
     }
 }
 
-/* What is normed, and where its gradient goes: x (T,D). */
-template <typename T, int N, int C> struct operand {
+/* What is normed, and where its gradient goes: x (T,D) itself, or with GLU a sigmoid(a) b of
+ * x = (a, b) (T,2D), which is kept nowhere. */
+template <typename T, int N, int C, bool GLU> struct operand {
     share<T, N, C> x;
 
     __device__ __forceinline__ void fetch(const T *x_TD, int64_t row, int cols)
@@ -103,6 +104,36 @@ template <typename T, int N, int C> struct operand {
                                          const float (&dv)[C]) const
     {
         put_share<T, N, C>(dx_TD + row * cols, cols, add, dv);
+    }
+};
+
+template <typename T, int N, int C> struct operand<T, N, C, true> {
+    share<T, N, C> a, b;
+
+    __device__ __forceinline__ void fetch(const T *ab_T2D, int64_t row, int cols)
+    {
+        a.fetch(ab_T2D + row * 2 * cols, cols);
+        b.fetch(ab_T2D + row * 2 * cols + cols, cols);
+    }
+    __device__ __forceinline__ void values(float (&v)[C]) const
+    {
+#pragma unroll
+        for (int i = 0; i < C; i++) {
+            v[i] = a[i] * sigmoid(a[i]) * b[i];
+        }
+    }
+    __device__ __forceinline__ void back(T *dab_T2D, int64_t row, int cols, bool add,
+                                         const float (&dv)[C]) const
+    {
+        float da[C], db[C];
+#pragma unroll
+        for (int i = 0; i < C; i++) {
+            const float s = sigmoid(a[i]);
+            da[i] = dv[i] * b[i] * s * (1.0F + a[i] * (1.0F - s));
+            db[i] = dv[i] * a[i] * s;
+        }
+        put_share<T, N, C>(dab_T2D + row * 2 * cols, cols, add, da);
+        put_share<T, N, C>(dab_T2D + row * 2 * cols + cols, cols, add, db);
     }
 };
 
@@ -127,7 +158,7 @@ template <int K> __device__ __forceinline__ void block_sums(float (&x)[K], float
     }
 }
 
-template <typename T, int N, int C>
+template <typename T, int N, int C, bool GLU>
 __global__ void __launch_bounds__(MOST_THREADS)
     layernorm(const T *__restrict__ x_TD, int64_t rows, int64_t stretch, int cols, float eps,
               const float *__restrict__ gain, const float *__restrict__ bias, T *__restrict__ y_TD,
@@ -136,7 +167,7 @@ __global__ void __launch_bounds__(MOST_THREADS)
     __shared__ float slots[2][MOST_WARPS][1];
     int64_t row = (int64_t)blockIdx.x * stretch;
     const int64_t end = row + stretch < rows ? row + stretch : rows;
-    operand<T, N, C> next;
+    operand<T, N, C, GLU> next;
     next.fetch(x_TD, row, cols);
     float gains[C], biases[C];
     get_share<N, C>(gains, gain, cols);
@@ -173,8 +204,8 @@ __global__ void __launch_bounds__(MOST_THREADS)
 }
 
 /* What the way back reads of a row. */
-template <typename T, int N, int C> struct row_back {
-    operand<T, N, C> x;
+template <typename T, int N, int C, bool GLU> struct row_back {
+    operand<T, N, C, GLU> x;
     share<T, N, C> dy;
     float mean, rstd;
 };
@@ -182,8 +213,8 @@ template <typename T, int N, int C> struct row_back {
 /* Where gains is not NULL the block's row of gains and biases (blocks, D) becomes the sums of
  * dy * normed and of dy over its rows. dx may be dy: a row's dy is read before its dx is written.
  */
-template <typename T, int N, int C>
-__global__ void __launch_bounds__(MOST_THREADS, N == 8 ? 2 : 1)
+template <typename T, int N, int C, bool GLU>
+__global__ void __launch_bounds__(MOST_THREADS, N == 8 && !GLU ? 2 : 1)
     layernorm_back(const T *__restrict__ x_TD, const T *dy_TD, int64_t rows, int64_t stretch,
                    int cols, const float *__restrict__ gain, const float *__restrict__ mean_T,
                    const float *__restrict__ rstd_T, T *dx_TD, bool add, float *gains,
@@ -192,7 +223,7 @@ __global__ void __launch_bounds__(MOST_THREADS, N == 8 ? 2 : 1)
     __shared__ float slots[2][MOST_WARPS][2];
     int64_t row = (int64_t)blockIdx.x * stretch;
     const int64_t end = row + stretch < rows ? row + stretch : rows;
-    row_back<T, N, C> next;
+    row_back<T, N, C, GLU> next;
     const auto fetch = [&](int64_t i) {
         next.x.fetch(x_TD, i, cols);
         next.dy.fetch(dy_TD + i * cols, cols);
@@ -203,7 +234,7 @@ __global__ void __launch_bounds__(MOST_THREADS, N == 8 ? 2 : 1)
     float g[C], dgain[C] = {}, dbias[C] = {};
     get_share<N, C>(g, gain, cols);
     for (; row < end; row++) {
-        const row_back<T, N, C> now = next;
+        const row_back<T, N, C, GLU> now = next;
         if (row + 1 < end) {
             fetch(row + 1);
         }
@@ -261,34 +292,35 @@ template <int C> unsigned threads_for(int64_t cols)
         }                                                                                          \
     } while (0)
 
-template <typename T, int N, int C> void launch_forward(const fci_layernorm_args &a)
+template <typename T, int N, int C, bool GLU> void launch_forward(const fci_layernorm_args &a)
 {
     const int64_t stretch = rows_a_block(a.rows, FORWARD_BLOCKS);
-    FC_LAUNCH((layernorm<T, N, C>), blocks_for(a.rows, stretch), threads_for<C>(a.cols), 0,
+    FC_LAUNCH((layernorm<T, N, C, GLU>), blocks_for(a.rows, stretch), threads_for<C>(a.cols), 0,
               (const T *)a.x, a.rows, stretch, (int)a.cols, (float)a.eps, (const float *)a.gain,
               (const float *)a.bias, (T *)a.y, (float *)a.mean, (float *)a.rstd);
 }
 
-template <typename T> void norm_forward(const fci_layernorm_args &a)
+template <typename T, bool GLU> void norm_forward(const fci_layernorm_args &a)
 {
     if (a.cols > OWN_OF_LONG * MOST_THREADS) {
         fc_fatal(FC_FAIL(FC_USAGE, "layer norm of %lld columns: a CUDA device takes at most %d",
                          (long long)a.cols, OWN_OF_LONG * MOST_THREADS));
     }
     if (a.rows > 0) {
-        BY_COLUMNS(T, a.cols, widest<T>(a.cols, {a.x, a.y}), (launch_forward<T, N, C>(a)));
+        BY_COLUMNS(T, a.cols, widest<T>(a.cols, {a.x, a.y}), (launch_forward<T, N, C, GLU>(a)));
     }
 }
 
-template <typename T, int N, int C>
+template <typename T, int N, int C, bool GLU>
 void launch_back(const fci_layernorm_args &a, int64_t stretch, float *gains, float *biases)
 {
-    FC_LAUNCH((layernorm_back<T, N, C>), blocks_for(a.rows, stretch), threads_for<C>(a.cols), 0,
-              (const T *)a.x, (const T *)a.dy, a.rows, stretch, (int)a.cols, (const float *)a.gain,
-              (const float *)a.mean, (const float *)a.rstd, (T *)a.dx.at, a.dx.add, gains, biases);
+    FC_LAUNCH((layernorm_back<T, N, C, GLU>), blocks_for(a.rows, stretch), threads_for<C>(a.cols),
+              0, (const T *)a.x, (const T *)a.dy, a.rows, stretch, (int)a.cols,
+              (const float *)a.gain, (const float *)a.mean, (const float *)a.rstd, (T *)a.dx.at,
+              a.dx.add, gains, biases);
 }
 
-template <typename T> void norm_back(const fci_layernorm_args &a, fc_arena *scratch)
+template <typename T, bool GLU> void norm_back(const fci_layernorm_args &a, fc_arena *scratch)
 {
     const bool summed = a.dgain.at != nullptr || a.dbias.at != nullptr;
     const int64_t most = std::min<int64_t>(BACK_BLOCKS, MOST_SUMS / a.cols);
@@ -298,7 +330,7 @@ template <typename T> void norm_back(const fci_layernorm_args &a, fc_arena *scra
     float *biases = summed ? scratch_array<float>(scratch, parts * a.cols) : nullptr;
     if (parts > 0 && (summed || a.dx.at != nullptr)) {
         BY_COLUMNS(T, a.cols, widest<T>(a.cols, {a.x, a.dy, a.dx.at}),
-                   (launch_back<T, N, C>(a, stretch, gains, biases)));
+                   (launch_back<T, N, C, GLU>(a, stretch, gains, biases)));
     }
     put_sum_of_rows(a.dgain, gains, parts, a.cols);
     put_sum_of_rows(a.dbias, biases, parts, a.cols);
@@ -306,12 +338,22 @@ template <typename T> void norm_back(const fci_layernorm_args &a, fc_arena *scra
 
 template <typename T> void layernorm_fwd(const fci_layernorm_args &a, fc_arena *)
 {
-    norm_forward<T>(a);
+    norm_forward<T, false>(a);
 }
 
 template <typename T> void layernorm_bwd(const fci_layernorm_args &a, fc_arena *scratch)
 {
-    norm_back<T>(a, scratch);
+    norm_back<T, false>(a, scratch);
+}
+
+template <typename T> void swiglu_norm_fwd(const fci_swiglu_norm_args &a, fc_arena *)
+{
+    norm_forward<T, true>(a);
+}
+
+template <typename T> void swiglu_norm_bwd(const fci_swiglu_norm_args &a, fc_arena *scratch)
+{
+    norm_back<T, true>(a, scratch);
 }
 
 /* ---- Unit length ---- */
@@ -380,5 +422,7 @@ template <typename T> void l2norm_bwd(const fci_l2norm_args &a, fc_arena *)
 
 FC_CUDA_ENTRY(layernorm, fwd)
 FC_CUDA_ENTRY(layernorm, bwd)
+FC_CUDA_ENTRY(swiglu_norm, fwd)
+FC_CUDA_ENTRY(swiglu_norm, bwd)
 FC_CUDA_ENTRY(l2norm, fwd)
 FC_CUDA_ENTRY(l2norm, bwd)

@@ -62,25 +62,31 @@ static void linear_biases(fc_dtype type, bool add)
     fc_cuda_tune_products(false, nullptr);
 }
 
-/* What of the way back is wanted. */
-enum wanted { ALL, IN_PLACE, FROZEN, GAIN_ALONE };
+/* A norm of rows of x, or with glu of what SwiGLU makes of rows twice as long, and what of the way
+ * back is wanted; VIEWS: all of it, of arrays that begin one value after what is aligned. */
+enum wanted { ALL, IN_PLACE, FROZEN, GAIN_ALONE, VIEWS };
 
-static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, wanted what = ALL)
+static void norm(bool glu, fc_dtype type, int64_t rows, int64_t cols, bool add, wanted what)
 {
-    parity_case c(sizes("layernorm", {rows, cols, add, what}), type);
-    const both x = c.in(rows * cols, 2, 5), gain = c.in_float(cols, 0.3, 1),
-               bias = c.in_float(cols);
+    parity_case c(sizes(glu ? "swiglu norm" : "layernorm", {rows, cols, add, what}), type);
+    const int64_t count = rows * cols * (glu ? 2 : 1);
+    const both x = glu ? c.in(count + 1) : c.in(count + 1, 2, 5);
+    const both gain = c.in_float(cols + 1, 0.3, 1), bias = c.in_float(cols + 1);
     const both y = c.out(rows * cols), mean = c.out_float(rows), rstd = c.out_float(rows);
-    const both dgain = c.out_float(cols), dbias = c.out_float(cols), dx = c.out(rows * cols);
+    const both dgain = c.out_float(cols), dbias = c.out_float(cols), dx = c.out(count);
     const both dy = what == IN_PLACE ? dx : c.in(rows * cols);
+    const auto view = [&](const both &of, int s, fc_dtype on_device) {
+        const size_t value = fc_dtype_bytes(s == CPU ? FC_F64 : on_device);
+        return static_cast<const char *>(of[s]) + (what == VIEWS ? value : 0);
+    };
     const auto args = [&](int s) {
         fci_layernorm_args a = {};
         a.rows = rows;
         a.cols = cols;
         a.eps = 1e-5;
-        a.x = x[s];
-        a.gain = gain[s];
-        a.bias = bias[s];
+        a.x = view(x, s, type);
+        a.gain = view(gain, s, FC_F32);
+        a.bias = view(bias, s, FC_F32);
         a.y = y[s];
         a.mean = mean[s];
         a.rstd = rstd[s];
@@ -90,9 +96,21 @@ static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, wante
         a.dbias = {what == FROZEN || what == GAIN_ALONE ? nullptr : dbias[s], add};
         return a;
     };
-    c.check<fci_layernorm_args>("forward", args, c.cpu()->layernorm_fwd, c.device()->layernorm_fwd);
-    c.check<fci_layernorm_args>("back", args, c.cpu()->layernorm_bwd, c.device()->layernorm_bwd,
-                                5e-6);
+    const fci_kernels *cpu = c.cpu(), *device = c.device();
+    c.check<fci_layernorm_args>("forward", args, glu ? cpu->swiglu_norm_fwd : cpu->layernorm_fwd,
+                                glu ? device->swiglu_norm_fwd : device->layernorm_fwd);
+    c.check<fci_layernorm_args>("back", args, glu ? cpu->swiglu_norm_bwd : cpu->layernorm_bwd,
+                                glu ? device->swiglu_norm_bwd : device->layernorm_bwd, 5e-6);
+}
+
+static void layernorm(fc_dtype type, int64_t rows, int64_t cols, bool add, wanted what = ALL)
+{
+    norm(false, type, rows, cols, add, what);
+}
+
+static void swiglu_norm(fc_dtype type, int64_t rows, int64_t cols, bool add, wanted what = ALL)
+{
+    norm(true, type, rows, cols, add, what);
 }
 
 static void l2norm(fc_dtype type, int64_t rows, int64_t cols, bool add, double scale)
@@ -131,25 +149,6 @@ static void gelu(fc_dtype type, int64_t count, bool quick, bool add)
     };
     c.check<fci_gelu_args>("forward", args, c.cpu()->gelu_fwd, c.device()->gelu_fwd);
     c.check<fci_gelu_args>("back", args, c.cpu()->gelu_bwd, c.device()->gelu_bwd);
-}
-
-static void swiglu(fc_dtype type, int64_t rows, int64_t cols, bool add)
-{
-    parity_case c(sizes("swiglu", {rows, cols, add}), type);
-    const both ab = c.in(rows * cols * 2), y = c.out(rows * cols), dab = c.out(rows * cols * 2),
-               dy = c.in(rows * cols);
-    const auto args = [&](int s) {
-        fci_swiglu_args a = {};
-        a.rows = rows;
-        a.cols = cols;
-        a.ab = ab[s];
-        a.y = y[s];
-        a.dy = dy[s];
-        a.dab = {dab[s], add};
-        return a;
-    };
-    c.check<fci_swiglu_args>("forward", args, c.cpu()->swiglu_fwd, c.device()->swiglu_fwd);
-    c.check<fci_swiglu_args>("back", args, c.cpu()->swiglu_bwd, c.device()->swiglu_bwd);
 }
 
 static void gather(fc_dtype type, int64_t rows, int64_t cols, const std::vector<int64_t> &index,
@@ -516,14 +515,20 @@ int main(void)
             layernorm(type, 17, 1366, add); /* pairs */
             layernorm(type, 9, 640, add, FROZEN);
             layernorm(type, 9, 33, add, GAIN_ALONE);
+            layernorm(type, 9, 64, add, VIEWS);
             layernorm(type, 3, 4500, add); /* columns spill */
+            swiglu_norm(type, 40, 256, add);
+            swiglu_norm(type, 21, 2730, add); /* pairs in bf16 */
+            swiglu_norm(type, 5, 34, add);
+            swiglu_norm(type, 11, 13, add);
+            swiglu_norm(type, 9, 72, add, FROZEN);
+            swiglu_norm(type, 9, 33, add, GAIN_ALONE);
+            swiglu_norm(type, 9, 64, add, VIEWS);
+            swiglu_norm(type, 3, 4500, add);
             l2norm(type, 9, 512, add, 1);
             l2norm(type, 4, 33, add, 1);
             gelu(type, 2048, false, add);
             gelu(type, 777, true, add);
-            swiglu(type, 6, 256, add);
-            swiglu(type, 5, 34, add);
-            swiglu(type, 3, 13, add);
             gather(type, 9, 40, {8, 0, 3, 3, 0, 3}, add);
             gather(type, 300, 5, {17}, add);
             gather(type, 4, 6, std::vector<int64_t>(291, 2),
@@ -540,6 +545,8 @@ int main(void)
         layernorm(type, 19, 128, false, IN_PLACE);
         layernorm(type, 0, 128, true);
         layernorm(type, 0, 128, false);
+        swiglu_norm(type, 0, 16, true);
+        swiglu_norm(type, 0, 16, false);
         layernorm(type, 17000, 9, true);   /* as many blocks as there are at most */
         l2norm(type, 2, 16, false, 1e-20); /* below the smallest norm */
         patchify(type, 12, 4, 2, 3);

@@ -1,9 +1,10 @@
-/* fc_layernorm and fc_l2norm. */
+/* fc_layernorm, fc_swiglu_norm and fc_l2norm. */
 #include "core/memory.h"
 #include "tests/check.h"
 #include "tests/op/grad.h"
 
 #include <math.h>
+#include <string.h>
 
 static fc_tensor *layernorm(fc_tape *tape, fc_tensor *const *in, const void *ctx)
 {
@@ -18,6 +19,19 @@ static fc_tensor *layernorm_twice(fc_tape *tape, fc_tensor *const *in, const voi
     fc_tensor *b = fc_layernorm(tape, in[0], in[2], in[1], 1e-5);
     return fc_layernorm(tape, fc_concat_rows(tape, a, fc_concat_rows(tape, in[0], b)), in[1], in[2],
                         1e-5);
+}
+
+static fc_tensor *swiglu_norm(fc_tape *tape, fc_tensor *const *in, const void *ctx)
+{
+    (void)ctx;
+    return fc_swiglu_norm(tape, in[0], in[1], in[2], 1e-6);
+}
+
+static fc_tensor *swiglu_norm_twice(fc_tape *tape, fc_tensor *const *in, const void *ctx)
+{
+    (void)ctx;
+    return fc_concat_rows(tape, fc_swiglu_norm(tape, in[0], in[1], in[2], 1e-5),
+                          fc_swiglu_norm(tape, in[0], in[2], in[1], 1e-5));
 }
 
 static fc_tensor *l2norm(fc_tape *tape, fc_tensor *const *in, const void *ctx)
@@ -72,6 +86,68 @@ static void check_values(void)
     FC_CHECK_NEAR(fc_check_rel_l2(r.y, want, T * D), 0, 1e-14);
     FC_CHECK_NEAR(fc_check_rel_l2(r.leaf_grad[2], bias_grad, D), 0, 1e-14);
     fc_grad_result_fini(&r);
+}
+
+/* Against the norm alone, of what plain code makes of ab; and with gradients of `wanted` (bits: ab,
+ * gain, bias) alone, which are the same then. */
+static void check_swiglu_norm(unsigned wanted)
+{
+    enum { T = 37, F = 21 };
+    fc_tape *tape = fc_tape_create(FC_F64);
+    fc_tensor *in[3] = {fc_tape_matrix(tape, T, 2 * F, (wanted & 1U) != 0),
+                        fc_tape_matrix(tape, 1, F, (wanted & 2U) != 0),
+                        fc_tape_matrix(tape, 1, F, (wanted & 4U) != 0)};
+    fc_tensor *plain[3] = {fc_tape_matrix(tape, T, F, true), fc_tape_matrix(tape, 1, F, true),
+                           fc_tape_matrix(tape, 1, F, true)};
+    double *ab = in[0]->data, *h = plain[0]->data, dy[T * F], want[T * 2 * F], s[T * F];
+    for (int i = 0; i < 3; i++) {
+        fc_grad_random(5, (uint64_t)i, in[i]->data, fc_tensor_count(in[i]));
+    }
+    for (int i = 1; i < 3; i++) {
+        memcpy(plain[i]->data, in[i]->data, F * sizeof(double));
+    }
+    for (int i = 0; i < T * F; i++) {
+        const double a = ab[i / F * 2 * F + i % F], b = ab[i / F * 2 * F + F + i % F];
+        s[i] = 1 / (1 + exp(-a));
+        h[i] = a * s[i] * b;
+    }
+    fc_grad_random(5, 3, dy, (int64_t)T * F);
+    fc_tensor *y[2] = {fc_swiglu_norm(tape, in[0], in[1], in[2], 1e-6),
+                       fc_layernorm(tape, plain[0], plain[1], plain[2], 1e-6)};
+    FC_CHECK_NEAR(fc_check_rel_l2(y[0]->data, y[1]->data, (int64_t)T * F), 0, 1e-15);
+    fc_tape_seed(tape, y[0], dy);
+    fc_tape_seed(tape, y[1], dy);
+    FC_CHECK_OK(fc_backward(tape, 2, y, NULL));
+    const double *dh = plain[0]->grad;
+    for (int i = 0; i < T * F; i++) {
+        const int at = i / F * 2 * F + i % F;
+        want[at] = dh[i] * ab[at + F] * s[i] * (1 + ab[at] * (1 - s[i]));
+        want[at + F] = dh[i] * ab[at] * s[i];
+    }
+    const double *grads[3] = {want, plain[1]->grad, plain[2]->grad};
+    for (int i = 0; i < 3; i++) {
+        if ((wanted >> i & 1U) == 0) {
+            FC_CHECK(in[i]->grad == NULL);
+        } else {
+            FC_CHECK_NEAR(fc_check_rel_l2(in[i]->grad, grads[i], fc_tensor_count(in[i])), 0, 1e-14);
+        }
+    }
+    fc_tape_destroy(&tape);
+}
+
+static void check_misfits(void)
+{
+    fc_tape *tape = fc_tape_create(FC_F64);
+    fc_tensor *six = fc_tape_matrix(tape, 1, 6, false);
+    FC_CHECK(fc_swiglu_norm(tape, fc_tape_matrix(tape, 2, 5, false), six, six, 1e-6) == NULL);
+    FC_CHECK_FAILS(fc_tape_status(tape), FC_BUG, "swiglu_norm: ab (2,5)");
+    fc_tape_destroy(&tape);
+    tape = fc_tape_create(FC_F64);
+    six = fc_tape_matrix(tape, 1, 6, false);
+    FC_CHECK(fc_swiglu_norm(tape, fc_tape_matrix(tape, 2, 12, false), six, six, 1e-6) != NULL);
+    FC_CHECK(fc_swiglu_norm(tape, six, six, six, 1e-6) == NULL);
+    FC_CHECK_FAILS(fc_tape_status(tape), FC_BUG, "swiglu_norm: gain (1,6) does not fit ab (1,6)");
+    fc_tape_destroy(&tape);
 }
 
 /* Rows of length 0 and far below the smallest norm stay finite. */
@@ -133,6 +209,19 @@ int main(void)
          {{4, 9}, {1, 9}, {1, 9}},
          .forward = layernorm_twice,
          .float_tolerance = 1e-5},
+        {"swiglu norm", 3, {{5, 26}, {1, 13}, {1, 13}}, .forward = swiglu_norm},
+        {"swiglu norm, many rows",
+         3,
+         {{71, 6}, {1, 3}, {1, 3}},
+         .forward = swiglu_norm,
+         .float_tolerance = 2e-5},
+        {"swiglu norm, no rows", 3, {{0, 6}, {1, 3}, {1, 3}}, .forward = swiglu_norm},
+        {"swiglu norm, parameters", 1, {{5, 14}}, .parameters = affine, .forward = swiglu_norm},
+        {"swiglu norm, used twice",
+         3,
+         {{4, 18}, {1, 9}, {1, 9}},
+         .forward = swiglu_norm_twice,
+         .float_tolerance = 1e-5},
         {"l2norm", 1, {{6, 17}}, .forward = l2norm},
         {"l2norm, no rows", 1, {{0, 17}}, .forward = l2norm},
         {"l2norm, used twice", 1, {{6, 5}}, .forward = l2norm_twice},
@@ -141,6 +230,10 @@ int main(void)
         fc_check_gradient(&cases[i]);
     }
     check_values();
+    for (unsigned wanted = 1; wanted < 8; wanted++) {
+        check_swiglu_norm(wanted);
+    }
+    check_misfits();
     check_short_rows();
     check_nan();
     return fc_check_end();

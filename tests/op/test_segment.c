@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { WIDTH = 8, HIDDEN = 6, ROWS = 7 };
+enum { WIDTH = 8, HIDDEN = WIDTH, ROWS = 7 }; /* all norms have the same gains */
 
 /* A small eva02 block: every kind of op a model's block has. */
 typedef struct block {
@@ -37,7 +37,8 @@ static fc_tensor *run_block(fc_tape *tape, void *ctx, fc_tensor *x)
     h = fc_attention(tape, fc_linear(tape, h, b->qkv, b->qkv_bias, NULL), &spec);
     x = fc_linear(tape, h, b->proj, NULL, x);
     h = fc_linear(tape, fc_layernorm(tape, x, b->gain, b->bias, 1e-5), b->w12, NULL, NULL);
-    return fc_linear(tape, fc_swiglu(tape, h), b->w3, NULL, x);
+    h = fc_swiglu_norm(tape, h, b->gain, b->bias, 1e-5);
+    return fc_linear(tape, h, b->w3, NULL, x);
 }
 
 typedef struct variant {
