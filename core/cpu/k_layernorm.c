@@ -55,10 +55,14 @@ void FC_FN(swiglu_norm_fwd)(const fci_swiglu_norm_args *args, fc_arena *scratch)
     }
 }
 
-/* One row back: to = or += its gradient, if `to` is not NULL; dgain and dbias are a block's sums.
- * `to` may be x or dy. */
-static void row_back(const real *x, const real *dy, const fci_layernorm_args *args, int64_t i,
-                     real *to, bool add, real *restrict dgain, real *restrict dbias)
+/* A row's statistics, and the means of d = dy gain and of d times the row normed. */
+typedef struct row_means {
+    real mean, rstd, d, product;
+} row_means;
+
+/* Adds the row to a block's sums dgain and dbias. */
+static row_means sum_row(const real *x, const real *dy, const fci_layernorm_args *args, int64_t i,
+                         real *restrict dgain, real *restrict dbias)
 {
     const int64_t n = args->cols;
     const real *restrict gain = args->gain;
@@ -72,37 +76,53 @@ static void row_back(const real *x, const real *dy, const fci_layernorm_args *ar
         dgain[j] = fci_fma(dy[j], normed, dgain[j]);
         dbias[j] += dy[j];
     }
-    if (to == NULL) {
+    return (row_means){mean, rstd, sum / (real)n, product / (real)n};
+}
+
+static inline real slope(real x, real dy, real gain, row_means m)
+{
+    return m.rstd * (dy * gain - m.d - (x - m.mean) * m.rstd * m.product);
+}
+
+/* One row back. dx may be dy. */
+static void row_back(const fci_layernorm_args *args, int64_t i, real *restrict dgain,
+                     real *restrict dbias)
+{
+    const int64_t n = args->cols;
+    const real *x = (const real *)args->x + i * n, *dy = (const real *)args->dy + i * n;
+    const real *restrict gain = args->gain;
+    const row_means m = sum_row(x, dy, args, i, dgain, dbias);
+    if (args->dx.at == NULL) {
         return;
     }
-    const real a = sum / (real)n, b = product / (real)n;
-    if (add) {
+    real *dx = (real *)args->dx.at + i * n;
+    if (args->dx.add) {
 #pragma omp simd
         for (int64_t j = 0; j < n; j++) {
-            to[j] += rstd * (dy[j] * gain[j] - a - (x[j] - mean) * rstd * b);
+            dx[j] += slope(x[j], dy[j], gain[j], m);
         }
     } else {
 #pragma omp simd
         for (int64_t j = 0; j < n; j++) {
-            to[j] = rstd * (dy[j] * gain[j] - a - (x[j] - mean) * rstd * b);
+            dx[j] = slope(x[j], dy[j], gain[j], m);
         }
     }
 }
 
-/* One row back; row: a thread's 2 n values for what SwiGLU made of it and for the sigmoids. */
-static void swiglu_row_back(const fci_swiglu_norm_args *args, int64_t i, real *restrict row,
+/* The same through SwiGLU; h: room for 2 n values, what it made of the row and the sigmoids. */
+static void swiglu_row_back(const fci_swiglu_norm_args *args, int64_t i, real *restrict h,
                             real *restrict dgain, real *restrict dbias)
 {
     const int64_t n = args->cols;
     const real *restrict a = (const real *)args->x + i * 2 * n, *restrict b = a + n;
-    real *restrict s = row + n;
+    const real *restrict dy = (const real *)args->dy + i * n, *restrict gain = args->gain;
+    real *restrict s = h + n;
 #pragma omp simd
     for (int64_t j = 0; j < n; j++) {
         s[j] = fci_sigmoid(a[j]);
-        row[j] = a[j] * s[j] * b[j];
+        h[j] = a[j] * s[j] * b[j];
     }
-    row_back(row, (const real *)args->dy + i * n, args, i, args->dx.at != NULL ? row : NULL, false,
-             dgain, dbias);
+    const row_means m = sum_row(h, dy, args, i, dgain, dbias);
     if (args->dx.at == NULL) {
         return;
     }
@@ -110,14 +130,16 @@ static void swiglu_row_back(const fci_swiglu_norm_args *args, int64_t i, real *r
     if (args->dx.add) {
 #pragma omp simd
         for (int64_t j = 0; j < n; j++) {
-            da[j] += row[j] * b[j] * s[j] * (1 + a[j] * (1 - s[j]));
-            db[j] += row[j] * a[j] * s[j];
+            const real dh = slope(h[j], dy[j], gain[j], m);
+            da[j] += dh * b[j] * s[j] * (1 + a[j] * (1 - s[j]));
+            db[j] += dh * a[j] * s[j];
         }
     } else {
 #pragma omp simd
         for (int64_t j = 0; j < n; j++) {
-            da[j] = row[j] * b[j] * s[j] * (1 + a[j] * (1 - s[j]));
-            db[j] = row[j] * a[j] * s[j];
+            const real dh = slope(h[j], dy[j], gain[j], m);
+            da[j] = dh * b[j] * s[j] * (1 + a[j] * (1 - s[j]));
+            db[j] = dh * a[j] * s[j];
         }
     }
 }
@@ -147,9 +169,7 @@ static void rows_back(const fci_layernorm_args *a, bool glu, fc_arena *scratch)
                 if (glu) {
                     swiglu_row_back(a, i, row, block_g, block_b);
                 } else {
-                    real *dx = a->dx.at != NULL ? (real *)a->dx.at + i * n : NULL;
-                    row_back((const real *)a->x + i * n, (const real *)a->dy + i * n, a, i, dx,
-                             a->dx.add, block_g, block_b);
+                    row_back(a, i, block_g, block_b);
                 }
             }
 #pragma omp simd
