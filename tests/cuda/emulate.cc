@@ -211,11 +211,23 @@ void run_block(int threads)
     while (block.next < threads) {
         run(fiber_at(used++));
     }
-    while (block.alive > 0) { /* fibers began in the order of their threads */
+    /* Fibers began in the order of their threads, so a warp's lie side by side. A warp goes on for
+     * as long as it can while the others stand at the barrier that all have come to: what one of
+     * them still has to read there must not be overwritten. */
+    while (block.alive > 0) {
         const uint64_t before = progress;
-        for (size_t i = 0; i < used; i++) {
-            if (block.fibers[i]->waiting) {
-                run(*block.fibers[i]);
+        for (size_t i = 0, end; i < used; i = end) {
+            const int warp = block.fibers[i]->thread / LANES;
+            for (end = i; end < used && block.fibers[end]->thread / LANES == warp;) {
+                end++;
+            }
+            for (uint64_t seen = progress - 1; seen != progress;) {
+                seen = progress;
+                for (size_t f = i; f < end; f++) {
+                    if (block.fibers[f]->waiting) {
+                        run(*block.fibers[f]);
+                    }
+                }
             }
         }
         if (progress == before) {

@@ -2,8 +2,9 @@
  * block after block, a block's threads as fibers that switch at barriers and warp exchanges.
  *
  * What it shows: arithmetic, indices, barriers. A block whose threads do not all reach a barrier is
- * an error; shared memory starts as NaN; and threads can be run in falling instead of rising order
- * (emulate_order), so that a result which depends on the order shows a race. */
+ * an error; shared memory starts as NaN; warps run ahead of each other as far as barriers let them,
+ * and threads can be run in falling instead of rising order (emulate_order), so that a result which
+ * depends on the order shows a race. */
 #ifndef FC_TESTS_CUDA_EMULATE_H
 #define FC_TESTS_CUDA_EMULATE_H
 
