@@ -49,18 +49,23 @@ template <typename T> struct head_rows {
     const float *cosines, *sines;
 };
 
+template <typename T> struct head_inputs {
+    head_rows<T> q, k, v, dy;
+};
+
+/* What a head of one sequence is computed from; dy where there is one. */
 template <typename T>
-__device__ __forceinline__ head_rows<T> rows_of(const void *base, int64_t first, int64_t stride,
-                                                const head &h, int count,
-                                                const fci_attention_args *rotary)
+__device__ __forceinline__ head_inputs<T> inputs_of(const fci_attention_args &a, const head &h)
 {
-    head_rows<T> rows = {
-        (const T *)base + first * stride + h.column, stride, count, h.width, nullptr, nullptr};
-    if (rotary != nullptr) {
-        rows.cosines = (const float *)rotary->rope_cos;
-        rows.sines = (const float *)rotary->rope_sin;
-    }
-    return rows;
+    const float *cosines = (const float *)a.rope_cos, *sines = (const float *)a.rope_sin;
+    const int64_t q = h.first_q * a.q_stride + h.column, k = h.first_k * a.k_stride + h.column;
+    const int64_t stride = (int64_t)a.heads * h.width, y = h.first_q * stride + h.column;
+    return {
+        {(const T *)a.q + q, a.q_stride, h.queries, h.width, a.rope_q ? cosines : nullptr, sines},
+        {(const T *)a.k + k, a.k_stride, h.keys, h.width, cosines, sines},
+        {(const T *)a.v + k, a.k_stride, h.keys, h.width, nullptr, nullptr},
+        {a.dy != nullptr ? (const T *)a.dy + y : nullptr, stride, h.queries, h.width, nullptr,
+         nullptr}};
 }
 
 /* A tile of ROWS rows from `first` on, loaded by THREADS threads in two halves: copies are started,

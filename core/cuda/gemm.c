@@ -14,9 +14,8 @@ enum { SLOTS = 1024 };
 
 /* What tells products apart for the choice of an algorithm. */
 typedef struct shape {
-    int64_t m, n, k, lda, ldb, ldd;
-    int32_t type, d_type, a_transposed, b_transposed, has_add, has_bias, in_place, sums, alignment;
-    int32_t unused;
+    int64_t m, n, k, lda, ldb, ldd, alignment;
+    fci_lt_kind kind;
 } shape;
 
 typedef struct slot {
@@ -117,7 +116,7 @@ static void choose(slot *s, fci_lt_product *p)
     double milliseconds;
     if (gemm.tuned && fci_gemm_tune_find(p, &s->algorithm, &milliseconds)) {
         s->plain = wants_sums(p->args) && sums_are_dear(p->args, milliseconds);
-    } else if (fci_lt_suggest(p, s->key.alignment, 1, &s->algorithm) == 0) {
+    } else if (fci_lt_suggest(p, (int32_t)s->key.alignment, 1, &s->algorithm) == 0) {
         s->plain = wants_sums(p->args);
         if (!s->plain) {
             fci_lt_check(CUBLAS_STATUS_NOT_SUPPORTED, "choice of an algorithm", p->args);
@@ -137,15 +136,8 @@ static const slot *slot_of(fci_lt_product *p)
                   .lda = g->lda,
                   .ldb = g->ldb,
                   .ldd = g->ldd,
-                  .type = g->type,
-                  .d_type = g->d_type,
-                  .a_transposed = g->a_transposed,
-                  .b_transposed = g->b_transposed,
-                  .has_add = g->add != NULL,
-                  .has_bias = g->bias != NULL,
-                  .in_place = g->add == g->d,
-                  .sums = (g->a_sums != NULL) + 2 * (g->b_sums != NULL),
-                  .alignment = alignment_of(g)};
+                  .alignment = alignment_of(g),
+                  .kind = fci_lt_kind_of(g)};
     if (gemm.count > SLOTS / 2) {
         forget();
     }

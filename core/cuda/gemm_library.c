@@ -91,6 +91,18 @@ static void set(fci_lt_product *p, cublasLtMatmulDescAttributes_t what, const vo
                  p->args);
 }
 
+fci_lt_kind fci_lt_kind_of(const fci_cuda_gemm_args *g)
+{
+    return (fci_lt_kind){.type = g->type,
+                         .d_type = g->d_type,
+                         .a_transposed = g->a_transposed,
+                         .b_transposed = g->b_transposed,
+                         .has_add = g->add != NULL,
+                         .has_bias = g->bias != NULL,
+                         .in_place = g->add == g->d,
+                         .sums = (g->a_sums != NULL) + 2 * (g->b_sums != NULL)};
+}
+
 void fci_lt_describe(fci_lt_product *p, const fci_cuda_gemm_args *g)
 {
     p->args = g;

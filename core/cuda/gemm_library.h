@@ -18,12 +18,18 @@ typedef struct fci_lt_product {
     cublasLtMatrixLayoutOpaque_t a, b, d; /* a, b: the library's first and second */
 } fci_lt_product;
 
+/* What tells products apart beside sizes and addresses. */
+typedef struct fci_lt_kind {
+    int32_t type, d_type, a_transposed, b_transposed, has_add, has_bias, in_place, sums;
+} fci_lt_kind;
+
 FC_NODISCARD fc_status fci_lt_start(void);
 void fci_lt_stop(void);
 bool fci_lt_is_open(void);
 /** What algorithms belong to, beside the device: they mean nothing to another version. */
 size_t fci_lt_version(void);
 
+fci_lt_kind fci_lt_kind_of(const fci_cuda_gemm_args *args);
 /** args stay the caller's while the product is used. */
 void fci_lt_describe(fci_lt_product *p, const fci_cuda_gemm_args *args);
 /** Up to `most` algorithms for addresses of this alignment, the one the library thinks fastest

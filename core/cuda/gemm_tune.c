@@ -25,8 +25,8 @@ static const double LEAST_FLOPS = 2e9, SAMPLE_FLOPS = 2e10, MARGIN = 0.98;
 /* Products that share an algorithm. */
 typedef struct bucket {
     int64_t m, n, k; /* rounded up */
-    int32_t type, d_type, a_transposed, b_transposed, has_add, has_bias, in_place, sums, alignment;
-    int32_t unused;
+    int64_t alignment;
+    fci_lt_kind kind;
 } bucket;
 
 typedef struct timed {
@@ -181,19 +181,12 @@ static const timed *measured(fci_lt_product *p)
     key = (bucket){.m = rounded_up(g->m),
                    .n = rounded_up(g->n),
                    .k = rounded_up(g->k),
-                   .type = g->type,
-                   .d_type = g->d_type,
-                   .a_transposed = g->a_transposed,
-                   .b_transposed = g->b_transposed,
-                   .has_add = g->add != NULL,
-                   .has_bias = g->bias != NULL,
-                   .in_place = g->add == g->d,
-                   .sums = (g->a_sums != NULL) + 2 * (g->b_sums != NULL),
-                   .alignment = alignment_of(g)};
+                   .alignment = alignment_of(g),
+                   .kind = fci_lt_kind_of(g)};
     const timed *t = fci_gemm_cache_find(tune.known, &key);
     if (t == NULL && fci_gemm_cache_find(tune.hopeless, &key) == NULL) {
         timed now;
-        if (measure(p, key.alignment, &now)) {
+        if (measure(p, (int32_t)key.alignment, &now)) {
             fci_gemm_cache_put(tune.known, &key, &now);
             t = fci_gemm_cache_find(tune.known, &key);
         } else {

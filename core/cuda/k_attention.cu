@@ -70,15 +70,12 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS, WIDE <= 64 ? 2 
     if (begin >= h.queries) {
         return;
     }
-    const head_rows<T> q_rows = rows_of<T>(a.q, h.first_q, a.q_stride, h, h.queries,
-                                           a.rope_q ? &a : nullptr),
-                       k_rows = rows_of<T>(a.k, h.first_k, a.k_stride, h, h.keys, &a),
-                       v_rows = rows_of<T>(a.v, h.first_k, a.k_stride, h, h.keys, nullptr);
+    const head_inputs<T> in = inputs_of<T>(a, h);
     const int warp_row = (int)threadIdx.x / WARP * 16, query = begin + warp_row;
     const int end = visible(h, a.causal, begin + S::QUERIES);
-    keys::start(k, k_rows, 0);
-    keys::start(v, v_rows, 0);
-    queries::load_now(q, q_rows, begin);
+    keys::start(k, in.k, 0);
+    keys::start(v, in.v, 0);
+    queries::load_now(q, in.q, begin);
     __syncthreads();
     const own_rows<T, WIDE> own(q + warp_row * S::LD);
     const float scale = h.scale * LOG2_E; /* e^(score * h.scale) = 2^(score * scale) */
@@ -87,11 +84,11 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS, WIDE <= 64 ? 2 
     size_t now = 0; /* the tiles at work; the others' copies are on their way */
     for (int key = 0; key < end; key += S::ROWS, now = S::TILE - now) {
         wait_for_copies();
-        keys::finish(k + now, k_rows, key);
+        keys::finish(k + now, in.k, key);
         __syncthreads(); /* these tiles are whole, and the others have been read */
         if (key + S::ROWS < end) {
-            keys::start(k + S::TILE - now, k_rows, key + S::ROWS);
-            keys::start(v + S::TILE - now, v_rows, key + S::ROWS);
+            keys::start(k + S::TILE - now, in.k, key + S::ROWS);
+            keys::start(v + S::TILE - now, in.v, key + S::ROWS);
         }
         const int own_end = visible(h, a.causal, query + 16);
         if (query >= h.queries || key >= own_end) {
@@ -188,7 +185,7 @@ enum { SLICE = 32, SLICE_PARTS = SLICE / 8 };
 /* dk and dv of a tile of keys. A warp owns 16 keys and computes scores transposed, (keys, queries):
  * as they come out of one product they are the left side of the next. */
 template <typename T, int WIDE, int N>
-__global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
+__global__ void __launch_bounds__(tiles<T, WIDE>::THREADS, WIDE <= 64 ? 3 : 1)
     attention_dkv(fci_attention_args a, const float *__restrict__ delta_TH)
 {
     using S = tiles<T, WIDE>;
@@ -202,15 +199,10 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
     if (begin >= h.keys) {
         return;
     }
-    const int64_t stride = (int64_t)a.heads * h.width;
-    const head_rows<T> q_rows = rows_of<T>(a.q, h.first_q, a.q_stride, h, h.queries,
-                                           a.rope_q ? &a : nullptr),
-                       k_rows = rows_of<T>(a.k, h.first_k, a.k_stride, h, h.keys, &a),
-                       v_rows = rows_of<T>(a.v, h.first_k, a.k_stride, h, h.keys, nullptr),
-                       dy_rows = rows_of<T>(a.dy, h.first_q, stride, h, h.queries, nullptr);
+    const head_inputs<T> in = inputs_of<T>(a, h);
     const auto start_queries = [&](int query, int buffer) {
-        loader::start(q + buffer * S::TILE, q_rows, query);
-        loader::start(dy + buffer * S::TILE, dy_rows, query);
+        loader::start(q + buffer * S::TILE, in.q, query);
+        loader::start(dy + buffer * S::TILE, in.dy, query);
         for (int i = (int)threadIdx.x; i < S::ROWS; i += S::THREADS) {
             const bool exists = query + i < h.queries;
             const int64_t at = exists ? (h.first_q + query + i) * a.heads + blockIdx.y : 0;
@@ -223,8 +215,8 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
     if (first_query < h.queries) {
         start_queries(first_query, 0);
     }
-    loader::load_now(k, k_rows, begin);
-    loader::load_now(v, v_rows, begin);
+    loader::load_now(k, in.k, begin);
+    loader::load_now(v, in.v, begin);
     __syncthreads();
     const int warp_row = (int)threadIdx.x / WARP * 16, key = begin + warp_row;
     const own_rows<T, WIDE> keys(k + warp_row * S::LD), values(v + warp_row * S::LD);
@@ -237,7 +229,7 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
         const T *q_now = q + now * S::TILE, *dy_now = dy + now * S::TILE;
         const float *lse_now = lse + now * S::ROWS, *delta_now = delta + now * S::ROWS;
         wait_for_copies();
-        loader::finish(q + now * S::TILE, q_rows, query);
+        loader::finish(q + now * S::TILE, in.q, query);
         __syncthreads(); /* these tiles are whole, and the others have been read */
         if (query + S::ROWS < h.queries) {
             start_queries(query + S::ROWS, 1 - now);
@@ -270,8 +262,8 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
         }
     }
     const int64_t k_at = h.first_k * a.k_stride + h.column;
-    store_rows<T, N>(a.dk, k_at, a.k_stride, dk, key, h.keys, h.width, h.scale, k_rows.cosines,
-                     k_rows.sines);
+    store_rows<T, N>(a.dk, k_at, a.k_stride, dk, key, h.keys, h.width, h.scale, in.k.cosines,
+                     in.k.sines);
     store_rows<T, N>(a.dv, k_at, a.k_stride, dv, key, h.keys, h.width, 1, nullptr, nullptr);
 }
 
@@ -291,16 +283,11 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS, WIDE <= 64 ? 2 
     if (begin >= h.queries) {
         return;
     }
-    const int64_t stride = (int64_t)a.heads * h.width;
-    const head_rows<T> q_rows = rows_of<T>(a.q, h.first_q, a.q_stride, h, h.queries,
-                                           a.rope_q ? &a : nullptr),
-                       k_rows = rows_of<T>(a.k, h.first_k, a.k_stride, h, h.keys, &a),
-                       v_rows = rows_of<T>(a.v, h.first_k, a.k_stride, h, h.keys, nullptr),
-                       dy_rows = rows_of<T>(a.dy, h.first_q, stride, h, h.queries, nullptr);
-    loader::start(k, k_rows, 0);
-    loader::start(v, v_rows, 0);
-    own_loader::start(dy, dy_rows, begin);
-    own_loader::load_now(q, q_rows, begin);
+    const head_inputs<T> in = inputs_of<T>(a, h);
+    loader::start(k, in.k, 0);
+    loader::start(v, in.v, 0);
+    own_loader::start(dy, in.dy, begin);
+    own_loader::load_now(q, in.q, begin);
     __syncthreads();
     const int warp_row = (int)threadIdx.x / WARP * 16, query = begin + warp_row;
     const own_rows<T, WIDE> queries(q + warp_row * S::LD), slopes(dy + warp_row * S::LD);
@@ -318,11 +305,11 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS, WIDE <= 64 ? 2 
     size_t now = 0;
     for (int key = 0; key < end; key += S::ROWS, now = S::TILE - now) {
         wait_for_copies();
-        loader::finish(k + now, k_rows, key);
+        loader::finish(k + now, in.k, key);
         __syncthreads();
         if (key + S::ROWS < end) {
-            loader::start(k + S::TILE - now, k_rows, key + S::ROWS);
-            loader::start(v + S::TILE - now, v_rows, key + S::ROWS);
+            loader::start(k + S::TILE - now, in.k, key + S::ROWS);
+            loader::start(v + S::TILE - now, in.v, key + S::ROWS);
         }
         const int own_end = visible(h, a.causal, query + 16);
         if (query >= h.queries || key >= own_end) {
@@ -347,7 +334,7 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::QUERY_THREADS, WIDE <= 64 ? 2 
         }
     }
     store_rows<T, N>(a.dq, h.first_q * a.q_stride + h.column, a.q_stride, dq, query, h.queries,
-                     h.width, h.scale, q_rows.cosines, q_rows.sines);
+                     h.width, h.scale, in.q.cosines, in.q.sines);
 }
 
 template <typename T, int WIDE, int N> void launch_forward(const fci_attention_args &a)

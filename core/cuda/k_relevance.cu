@@ -24,22 +24,17 @@ __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
         return;
     }
     const double *weights = rows + any.first_k + (query_of != nullptr ? query_of[blockIdx.x] : 0);
-    const int64_t stride = (int64_t)a.heads * any.width;
     double sum = 0;
     for (int index = 0; index < a.heads; index++) {
         const head h = head_of(a, index);
-        const head_rows<T> q_rows = rows_of<T>(a.q, h.first_q, a.q_stride, h, h.queries,
-                                               a.rope_q ? &a : nullptr),
-                           k_rows = rows_of<T>(a.k, h.first_k, a.k_stride, h, h.keys, &a),
-                           v_rows = rows_of<T>(a.v, h.first_k, a.k_stride, h, h.keys, nullptr),
-                           dy_rows = rows_of<T>(a.dy, h.first_q, stride, h, h.queries, nullptr);
+        const head_inputs<T> in = inputs_of<T>(a, h);
         __syncthreads();
-        loader::load_now(k, k_rows, key);
-        loader::load_now(v, v_rows, key);
+        loader::load_now(k, in.k, key);
+        loader::load_now(v, in.v, key);
         for (int query = 0; query < h.queries; query += S::ROWS) {
             __syncthreads();
-            loader::load_now(q, q_rows, query);
-            loader::load_now(dy, dy_rows, query);
+            loader::load_now(q, in.q, query);
+            loader::load_now(dy, in.dy, query);
             __syncthreads();
             float s[S::SCORE_PARTS][4], g[S::SCORE_PARTS][4];
             own_rows<T, WIDE>(q + warp_row * S::LD).scores(s, k);
