@@ -40,7 +40,10 @@ char *fc_help_text(const fc_verb *verbs)
         "\n"
         "$FINECLIP_SHARE names the folder of models/configs and experiments where these are "
         "neither\n"
-        "installed next to the program nor in the source tree it was built from.\n",
+        "installed next to the program nor in the source tree it was built from.\n"
+        "$FINECLIP_CACHE names the folder for what is measured once a device model, which "
+        "algorithm is\n"
+        "fastest for a matrix product (~/.cache/fineclip); deterministic=true measures nothing.\n",
         list);
     fc_free(&list);
     return text;
