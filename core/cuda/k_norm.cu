@@ -19,7 +19,7 @@ namespace
  * and the sums of their gradients stay where they are for the whole stretch. */
 
 enum { MOST_THREADS = 512, MOST_WARPS = MOST_THREADS / WARP };
-enum { OWN = 8, OWN_OF_LONG = 64 }; /* columns of a thread; of rows that need more, which spills */
+enum { OWN = 8, OWN_OF_LONG = 16 }; /* columns of a thread; of long rows, where some spill */
 enum { FORWARD_BLOCKS = 4096, BACK_BLOCKS = 2048 }; /* at most: several for every multiprocessor */
 enum { LEAST_SUMMED = 8 };                          /* rows that share sums for gains and biases */
 enum { MOST_SUMS = 1 << 21 }; /* of each: both stay below what an arena takes at least */

@@ -516,7 +516,7 @@ int main(void)
             layernorm(type, 9, 640, add, FROZEN);
             layernorm(type, 9, 33, add, GAIN_ALONE);
             layernorm(type, 9, 64, add, VIEWS);
-            layernorm(type, 3, 4500, add); /* columns spill */
+            layernorm(type, 3, 4500, add); /* long rows */
             swiglu_norm(type, 40, 256, add);
             swiglu_norm(type, 21, 2730, add); /* pairs in bf16 */
             swiglu_norm(type, 5, 34, add);
