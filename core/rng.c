@@ -1,6 +1,9 @@
 #include "core/rng.h"
 
+#include "core/hash.h"
+
 #include <math.h>
+#include <string.h>
 
 static void philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
@@ -97,9 +100,5 @@ void fc_rng_permutation(fc_rng *rng, int64_t n, int64_t *order)
 
 uint64_t fc_rng_hash(const char *text)
 {
-    uint64_t hash = 0xCBF29CE484222325u;
-    for (; *text != '\0'; text++) {
-        hash = (hash ^ (unsigned char)*text) * 0x100000001B3u;
-    }
-    return hash;
+    return fc_hash_bytes(text, strlen(text));
 }

@@ -5,6 +5,7 @@
 #include "core/cuda/cuda.h"
 #include "core/fatal.h"
 #include "core/log.h"
+#include "core/median.h"
 #include "core/memory.h"
 #include "launch/bench_scaling.h"
 #include "launch/cli.h"
@@ -12,7 +13,6 @@
 #include "launch/experiment.h"
 #include "launch/fake_batch.h"
 #include "launch/input.h"
-#include "launch/median.h"
 #include "launch/memory_plan.h"
 #include "launch/verbs.h"
 

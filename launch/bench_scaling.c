@@ -1,9 +1,9 @@
 #include "launch/bench_scaling.h"
 
 #include "core/clock.h"
+#include "core/median.h"
 #include "core/memory.h"
 #include "launch/experiment.h"
-#include "launch/median.h"
 #include "launch/table.h"
 
 #include <errno.h>

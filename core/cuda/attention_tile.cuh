@@ -181,12 +181,6 @@ add_weighted(float (&out)[WIDE / 8][4], const float (&weights)[PARTS][4], const 
     }
 }
 
-/* Whether query `row` sees key `col`. */
-__device__ __forceinline__ bool sees(const head &h, bool causal, int row, int col)
-{
-    return row < h.queries && col < h.keys && (!causal || col <= row);
-}
-
 /* Scores of queries from `row` on, a warp's own, and keys from `col` on: -inf where one is not
  * seen. */
 template <int PARTS>

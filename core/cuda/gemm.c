@@ -6,6 +6,7 @@
 #include "core/cuda/gemm_tune.h"
 #include "core/cuda/runtime.h"
 #include "core/fatal.h"
+#include "core/hash.h"
 #include "core/memory.h"
 
 #include <string.h>
@@ -68,19 +69,8 @@ void fci_cuda_gemm_tune(bool on, const char *folder)
 /* Largest power of two up to 256 that divides all addresses. */
 static int32_t alignment_of(const fci_cuda_gemm_args *g)
 {
-    uintptr_t bits = (uintptr_t)g->a | (uintptr_t)g->b | (uintptr_t)g->d | (uintptr_t)g->add |
-                     (uintptr_t)g->bias | (uintptr_t)g->a_sums | (uintptr_t)g->b_sums | 256;
+    const uintptr_t bits = fci_lt_addresses(g) | 256;
     return (int32_t)(bits & (~bits + 1));
-}
-
-static uint64_t hash(const shape *key)
-{
-    const unsigned char *bytes = (const unsigned char *)key;
-    uint64_t h = 1469598103934665603ULL; /* FNV-1a */
-    for (size_t i = 0; i < sizeof *key; i++) {
-        h = (h ^ bytes[i]) * 1099511628211ULL;
-    }
-    return h;
 }
 
 static bool wants_sums(const fci_cuda_gemm_args *g)
@@ -141,7 +131,7 @@ static const slot *slot_of(fci_lt_product *p)
     if (gemm.count > SLOTS / 2) {
         forget();
     }
-    uint64_t at = hash(&key) % SLOTS;
+    uint64_t at = fc_hash_bytes(&key, sizeof key) % SLOTS;
     while (gemm.slots[at].used && memcmp(&gemm.slots[at].key, &key, sizeof key) != 0) {
         at = (at + 1) % SLOTS;
     }

@@ -1,5 +1,6 @@
 #include "core/cuda/gemm_cache.h"
 
+#include "core/hash.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/replace.h"
@@ -28,15 +29,6 @@ struct fci_gemm_cache {
     size_t count;
     bool read_only; /* writing failed */
 };
-
-static uint64_t checksum(const char *bytes, size_t count)
-{
-    uint64_t h = 14695981039346656037ULL; /* FNV-1a */
-    for (size_t i = 0; i < count; i++) {
-        h = (h ^ (unsigned char)bytes[i]) * 1099511628211ULL;
-    }
-    return h;
-}
 
 const void *fci_gemm_cache_find(const fci_gemm_cache *c, const void *key)
 {
@@ -86,7 +78,7 @@ static const char *complaint(const fci_gemm_cache *c, const char *bytes, size_t 
         return "it is cut off, or too long";
     }
     memcpy(&sum, bytes + size - sizeof sum, sizeof sum);
-    if (sum != checksum(bytes, size - sizeof sum)) {
+    if (sum != fc_hash_bytes(bytes, size - sizeof sum)) {
         return "its checksum is wrong";
     }
     return memcmp(h->identity, c->identity, sizeof h->identity) != 0 ? "it is another device's"
@@ -136,7 +128,7 @@ static fc_status write_as(const fci_gemm_cache *c, const char *path)
     char *bytes = fc_alloc(size, 1);
     memcpy(bytes, &h, sizeof h);
     memcpy(bytes + sizeof h, c->records, c->count * c->record_bytes);
-    const uint64_t sum = checksum(bytes, size - sizeof sum);
+    const uint64_t sum = fc_hash_bytes(bytes, size - sizeof sum);
     memcpy(bytes + size - sizeof sum, &sum, sizeof sum);
     fc_replace *file;
     fc_status status = fc_replace_begin(&file, path);

@@ -103,6 +103,12 @@ fci_lt_kind fci_lt_kind_of(const fci_cuda_gemm_args *g)
                          .sums = (g->a_sums != NULL) + 2 * (g->b_sums != NULL)};
 }
 
+uintptr_t fci_lt_addresses(const fci_cuda_gemm_args *g)
+{
+    return (uintptr_t)g->a | (uintptr_t)g->b | (uintptr_t)g->d | (uintptr_t)g->add |
+           (uintptr_t)g->bias | (uintptr_t)g->a_sums | (uintptr_t)g->b_sums;
+}
+
 void fci_lt_describe(fci_lt_product *p, const fci_cuda_gemm_args *g)
 {
     p->args = g;

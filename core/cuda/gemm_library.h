@@ -30,6 +30,8 @@ bool fci_lt_is_open(void);
 size_t fci_lt_version(void);
 
 fci_lt_kind fci_lt_kind_of(const fci_cuda_gemm_args *args);
+/** All its addresses in one number: as many of the lowest bits are 0 as in the least aligned. */
+uintptr_t fci_lt_addresses(const fci_cuda_gemm_args *args);
 /** args stay the caller's while the product is used. */
 void fci_lt_describe(fci_lt_product *p, const fci_cuda_gemm_args *args);
 /** Up to `most` algorithms for addresses of this alignment, the one the library thinks fastest

@@ -10,6 +10,7 @@
 #include "core/cuda/gemm_cache.h"
 #include "core/cuda/runtime.h"
 #include "core/log.h"
+#include "core/median.h"
 #include "core/memory.h"
 
 #include <ctype.h>
@@ -80,9 +81,8 @@ static int64_t rounded_up(int64_t x)
 static int32_t alignment_of(const fci_cuda_gemm_args *g)
 {
     const int64_t width = (int64_t)fc_dtype_bytes(g->type);
-    const uintptr_t bits = (uintptr_t)g->a | (uintptr_t)g->b | (uintptr_t)g->d | (uintptr_t)g->add |
-                           (uintptr_t)g->bias | (uintptr_t)g->a_sums | (uintptr_t)g->b_sums |
-                           (uintptr_t)(g->lda * width) | (uintptr_t)(g->ldb * width) |
+    const uintptr_t bits = fci_lt_addresses(g) | (uintptr_t)(g->lda * width) |
+                           (uintptr_t)(g->ldb * width) |
                            (uintptr_t)(g->ldd * (int64_t)fc_dtype_bytes(g->d_type)) | 16;
     return (int32_t)(bits & (~bits + 1));
 }
@@ -90,18 +90,6 @@ static int32_t alignment_of(const fci_cuda_gemm_args *g)
 static double flops_of(const fci_cuda_gemm_args *g)
 {
     return 2.0 * (double)g->m * (double)g->n * (double)g->k;
-}
-
-static double median(double *x, int count)
-{
-    for (int i = 1; i < count; i++) {
-        for (int j = i; j > 0 && x[j] < x[j - 1]; j--) {
-            const double swap = x[j];
-            x[j] = x[j - 1];
-            x[j - 1] = swap;
-        }
-    }
-    return x[count / 2];
 }
 
 /* Milliseconds of a product into d; infinite where it does not run. */
@@ -125,7 +113,7 @@ static double time_of(fci_lt_product *p, const cublasLtMatmulAlgo_t *algorithm, 
             sample[i] = (double)milliseconds / products;
         }
     }
-    return median(sample, TRIES);
+    return fc_median(sample, TRIES);
 }
 
 static bool pick(fci_lt_product *p, int32_t alignment, void *d, timed *out)

@@ -6,6 +6,12 @@
 namespace
 {
 
+/* Whether query `row` sees key `col`. */
+__device__ __forceinline__ bool sees(const head &h, bool causal, int row, int col)
+{
+    return row < h.queries && col < h.keys && (!causal || col <= row);
+}
+
 template <typename T, int WIDE, int N>
 __global__ void __launch_bounds__(tiles<T, WIDE>::THREADS)
     relevance(fci_attention_args a, const int64_t *__restrict__ query_of,

@@ -3,6 +3,7 @@
 #include "core/cuda/cuda.h"
 #include "core/cuda/gemm.h"
 #include "core/fatal.h"
+#include "core/hash.h"
 #include "core/memory.h"
 
 #include <stdio.h>
@@ -89,11 +90,7 @@ const char *fc_cuda_device_name(void)
 
 uint64_t fc_cuda_device_identity(void)
 {
-    uint64_t h = 14695981039346656037ULL; /* FNV-1a */
-    for (size_t i = 0; i < sizeof device.properties.uuid.bytes; i++) {
-        h = (h ^ (unsigned char)device.properties.uuid.bytes[i]) * 1099511628211ULL;
-    }
-    return h;
+    return fc_hash_bytes(device.properties.uuid.bytes, sizeof device.properties.uuid.bytes);
 }
 
 int64_t fci_cuda_held(void)

@@ -1,4 +1,4 @@
-#include "launch/median.h"
+#include "core/median.h"
 
 #include <stddef.h>
 #include <stdlib.h>
